@@ -43,16 +43,16 @@ const (
 
 // Reservation is one element of a reservation stack.
 type Reservation struct {
-	Type      ReservationType
-	Role      string
-	Principal *string
-	Labels    []Label
+	Type      ReservationType `json:"type"`
+	Role      string          `json:"role"`
+	Principal *string         `json:"principal,omitempty"`
+	Labels    []Label         `json:"labels,omitempty"`
 }
 
 // Label is a free key and an optional value.
 type Label struct {
-	Key   string
-	Value *string
+	Key   string  `json:"key"`
+	Value *string `json:"value,omitempty"`
 }
 
 // Disk is what makes a disk resource more than an amount: where its space comes
