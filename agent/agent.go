@@ -1,0 +1,256 @@
+// Package agent is the authority of one host: the one place where the state of its
+// volumes changes, and the loop that makes the kernel agree with it.
+//
+// Do validates operations, records them in the journal and returns when what they
+// touch has converged. State gives the newest version, Watch waits for one. Masters,
+// the HTTP API and CSI are clients of these three and meet the same rules.
+//
+// Invariants: state changes under one lock in this package alone, and the only I/O
+// under it is the journal's append; nothing is shown to readers or done to a disk
+// before it would survive a power cut; steps of one unit never run at the same time;
+// starting is the same loop as running. ARCHITECTURE.md beside this file has the
+// argument for each.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tenon/agent/volume"
+	"tenon/checkpoint"
+)
+
+// Kernel is what the agent acts on: the disks, mounts, cgroups and processes of a
+// host. All methods may be called at the same time, but never for the same unit.
+type Kernel interface {
+	// Observe looks at one unit of s, at a cost that does not grow with the number of
+	// others. What is missing or out of reach is an observation; an error means that
+	// looking failed, and will be tried again.
+	Observe(ctx context.Context, s *volume.State, u volume.Unit) (volume.Seen, error)
+	// Do does one step. It is idempotent, and what it made on a disk survives a power
+	// cut when it returns. Errors are *volume.Error or of no kind.
+	Do(ctx context.Context, s *volume.State, step volume.Step) error
+	// Prepare completes an operation with what only the host knows, before it is
+	// validated: default sandboxes, start times of processes, whether a lease is held.
+	Prepare(ctx context.Context, s *volume.State, op volume.Operation) (volume.Operation, error)
+	// Hand makes a detached mount of an attachment's volume, in its mode. The caller
+	// closes it.
+	Hand(ctx context.Context, s *volume.State, a *volume.Attachment) (*os.File, error)
+	// Lost yields tasks whose lease may have ended, each at least once.
+	Lost() <-chan string
+}
+
+// Journal is where the state survives. *checkpoint.Journal is one.
+type Journal interface {
+	Load(apply func(checkpoint.Record) error) error
+	Append(tx ...checkpoint.Record) (checkpoint.Position, error)
+	Sync(ctx context.Context, p checkpoint.Position) error
+	Grown() bool
+	Cut() (*checkpoint.Cut, error)
+}
+
+// Options are what an Agent is made of. Kernel, Journal and Boot must be set.
+type Options struct {
+	Kernel  Kernel
+	Journal Journal
+	Boot    string        // identity of the running boot of the kernel
+	Disks   []volume.Disk // as configured: Key, Source, Total
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Crash, if set, is called by name at every point where a crash is interesting:
+	// "append", "synced", "settle", and "STEP:before" and "STEP:after" for each step.
+	// Tests end the process there.
+	Crash func(point string)
+}
+
+// Agent is the authority of one host. Its methods may be called at the same time.
+type Agent struct {
+	kernel  Kernel
+	journal Journal
+	log     *slog.Logger
+	now     func() time.Time
+	crash   func(string)
+	queue   *queue
+	work    sync.WaitGroup // snapshots and the lease loop
+	stop    context.CancelFunc
+
+	mu       sync.Mutex
+	head     *volume.State                // newest version; guarded by mu
+	pending  []version                    // versions that readers may not see yet; guarded by mu
+	needs    checkpoint.Position          // of the newest durable record; guarded by mu
+	cutting  bool                         // a snapshot is being written; guarded by mu
+	failed   error                        // why the journal takes nothing more; guarded by mu
+	stopping bool                         // guarded by mu
+	changed  chan struct{}                // closed when a version is published; guarded by mu
+	current  atomic.Pointer[volume.State] // newest version that readers see
+}
+
+// version is a State with what must be durable before anyone is told of it.
+type version struct {
+	state *volume.State
+	needs checkpoint.Position
+}
+
+// Start loads the journal, fits it to the configuration and to the running boot, and
+// reconciles everything once; only the removal of destroyed data goes on behind it.
+// One bad volume does not keep the agent from starting, a damaged journal does.
+func Start(ctx context.Context, o Options) (*Agent, error) {
+	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, crash: o.Crash, changed: make(chan struct{})}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.now == nil {
+		a.now = func() time.Time { return time.Now().UTC() }
+	}
+	if a.crash == nil {
+		a.crash = func(string) {}
+	}
+	if err := a.load(); err != nil {
+		return nil, err
+	}
+	if err := a.configure(o.Boot, o.Disks); err != nil {
+		return nil, err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = stop
+	a.queue = newQueue(run, a.reconcile)
+	if err := a.first(ctx); err != nil {
+		a.Stop()
+		return nil, err
+	}
+	a.work.Go(func() { a.followLeases(run) })
+	return a, nil
+}
+
+// load folds the journal into the first version.
+func (a *Agent) load() error {
+	var changes []volume.Change
+	err := a.journal.Load(func(r checkpoint.Record) error {
+		c, err := volume.Decode(r)
+		changes = append(changes, c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a.head = volume.Empty().With(changes...)
+	a.current.Store(a.head)
+	return nil
+}
+
+// configure records what is new since the last start.
+func (a *Agent) configure(boot string, disks []volume.Disk) error {
+	var out volume.Outcome
+	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
+		changes, err := volume.Configure(s, a.env(), boot, disks)
+		if err == nil {
+			out = volume.Outcome{Next: s.With(changes...), Changes: changes}
+			err = out.Next.Check()
+		}
+		return out, err
+	})
+	if err != nil {
+		return fmt.Errorf("the journal does not fit the configuration: %w", err)
+	}
+	return a.await(v)
+}
+
+// first reconciles every unit once: disks before the volumes on them, volumes before
+// the tasks that use them, sandboxes before what is mounted in them.
+func (a *Agent) first(ctx context.Context) error {
+	for _, kind := range []volume.UnitKind{volume.DiskUnit, volume.VolumeUnit, volume.TaskUnit, volume.AttachmentUnit} {
+		var runs []<-chan error
+		for u := range a.State().Units() {
+			if u.Kind != kind {
+				continue
+			}
+			l := a.lane(u)
+			if done := a.queue.add(u, l); l != laneRemove {
+				runs = append(runs, done)
+			}
+		}
+		if err := waitAll(ctx, runs); err != nil && ctx.Err() != nil {
+			return ctx.Err() // failures of units are faults by now; they are tried again
+		}
+	}
+	return nil
+}
+
+// followLeases releases tasks when their leases end.
+func (a *Agent) followLeases(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case task := <-a.kernel.Lost():
+			u := volume.UnitOfTask(task)
+			a.queue.add(u, a.lane(u))
+		}
+	}
+}
+
+// State is the newest version of which all durable parts survive a power cut.
+func (a *Agent) State() *volume.State { return a.current.Load() }
+
+// Watch returns the newest version as soon as there is one after the version given. It
+// returns the context's error when that ends first.
+func (a *Agent) Watch(ctx context.Context, after uint64) (*volume.State, error) {
+	for {
+		a.mu.Lock()
+		s, changed := a.State(), a.changed
+		a.mu.Unlock()
+		if s.Version > after {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Health is nil while the agent can do its work: nil also shows that its lock is free.
+// Faults of single units are not the agent's.
+func (a *Agent) Health() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed
+}
+
+// Stop refuses new operations and ends the loop after the steps at work. It leaves
+// every mount and every task as it is.
+func (a *Agent) Stop() {
+	a.mu.Lock()
+	a.stopping = true
+	a.mu.Unlock()
+	a.stop()
+	a.queue.wait()
+	a.work.Wait()
+}
+
+func (a *Agent) env() volume.Env {
+	return volume.Env{Now: a.now(), NewUUID: func() volume.UUID { return volume.UUID(uuid.NewString()) }}
+}
+
+// waitAll waits for every run and joins their errors.
+func waitAll(ctx context.Context, runs []<-chan error) error {
+	var errs []error
+	for _, run := range runs {
+		select {
+		case err := <-run:
+			errs = append(errs, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return errors.Join(errs...)
+}

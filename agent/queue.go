@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"tenon/agent/volume"
+)
+
+// lane is a class of units that share a bound on how many run at once, so that slow
+// work (the removal of destroyed data) never holds up fast work (an attach).
+type lane uint8
+
+const (
+	laneDisk   lane = iota
+	laneTask        // tasks and attachments: mounts, at most as many as still gain from each other
+	laneMake        // volumes: enough to share the flushes of their directories
+	laneRemove      // destroyed volumes: deleting gains little from threads
+	lanes
+)
+
+// width is how many units of each lane run at once.
+var width = [lanes]int{laneDisk: 4, laneTask: 16, laneMake: 64, laneRemove: 2}
+
+// The time before a unit is tried again doubles from the first to the last of these.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// queue runs units, each at most once at a time, and each again when it was added
+// while it ran. Failed units are run again later, for ever.
+type queue struct {
+	ctx context.Context
+	run func(context.Context, volume.Unit) (again bool, err error)
+
+	mu      sync.Mutex
+	items   map[volume.Unit]*item // those waiting, running or to be tried again; guarded by mu
+	ready   [lanes][]volume.Unit  // guarded by mu
+	running [lanes]int            // guarded by mu
+	workers sync.WaitGroup
+}
+
+type item struct {
+	lane     lane
+	queued   bool         // in ready
+	running  bool         // being run
+	waiting  []chan error // told the result of the next run
+	failures int
+	timer    *time.Timer // of the next try
+}
+
+func newQueue(ctx context.Context, run func(context.Context, volume.Unit) (bool, error)) *queue {
+	return &queue{ctx: ctx, run: run, items: map[volume.Unit]*item{}}
+}
+
+// add queues a unit. The channel gets the result of a run that begins after this call;
+// when the queue's context ends first, it gets that error.
+func (q *queue) add(u volume.Unit, l lane) <-chan error {
+	done := make(chan error, 1)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.ctx.Err(); err != nil {
+		done <- err
+		return done
+	}
+	it := q.items[u]
+	if it == nil {
+		it = &item{}
+		q.items[u] = it
+	}
+	it.waiting = append(it.waiting, done)
+	it.lane = l
+	q.enqueue(u, it)
+	return done
+}
+
+// enqueue makes a unit ready, unless it is, or runs: then it becomes so afterwards.
+//
+// Preconditions: q.mu is held.
+func (q *queue) enqueue(u volume.Unit, it *item) {
+	if it.timer != nil {
+		it.timer.Stop()
+		it.timer = nil
+	}
+	if it.queued || it.running {
+		return
+	}
+	it.queued = true
+	q.ready[it.lane] = append(q.ready[it.lane], u)
+	q.start(it.lane)
+}
+
+// start runs the next unit of a lane if there is room.
+//
+// Preconditions: q.mu is held.
+func (q *queue) start(l lane) {
+	if q.running[l] >= width[l] || len(q.ready[l]) == 0 {
+		return
+	}
+	u := q.ready[l][0]
+	q.ready[l] = q.ready[l][1:]
+	it := q.items[u]
+	it.queued, it.running = false, true
+	told := it.waiting
+	it.waiting = nil
+	q.running[l]++
+	q.workers.Go(func() { q.work(u, it, l, told) })
+}
+
+func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) {
+	again, err := false, q.ctx.Err()
+	if err == nil {
+		again, err = q.run(q.ctx, u)
+	}
+	for _, done := range told {
+		done <- err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running[l]--
+	it.running = false
+	q.after(u, it, again)
+	q.start(l)
+}
+
+// after decides what becomes of a unit that was run.
+//
+// Preconditions: q.mu is held.
+func (q *queue) after(u volume.Unit, it *item, again bool) {
+	if again {
+		it.failures++
+	} else {
+		it.failures = 0
+	}
+	switch {
+	case q.ctx.Err() != nil:
+		for _, done := range it.waiting {
+			done <- q.ctx.Err()
+		}
+		delete(q.items, u)
+	case len(it.waiting) > 0:
+		q.enqueue(u, it)
+	case again:
+		it.timer = time.AfterFunc(backoff(it.failures), func() { q.retry(u, it) })
+	default:
+		delete(q.items, u)
+	}
+}
+
+// retry queues a unit whose time has come, unless it was queued by then.
+func (q *queue) retry(u volume.Unit, it *item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ctx.Err() == nil && q.items[u] == it && it.timer != nil {
+		q.enqueue(u, it)
+	}
+}
+
+// backoff is the time before the n-th try after a failure, with jitter.
+func backoff(n int) time.Duration {
+	d := lastRetry
+	if n < 7 {
+		d = min(lastRetry, firstRetry<<(n-1))
+	}
+	return d/2 + rand.N(d/2)
+}
+
+// wait returns when nothing runs any more. The context has ended by then.
+func (q *queue) wait() {
+	q.workers.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range q.items {
+		if it.timer != nil {
+			it.timer.Stop()
+		}
+		for _, done := range it.waiting {
+			done <- q.ctx.Err()
+		}
+	}
+	clear(q.items)
+}

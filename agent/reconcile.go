@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tenon/agent/volume"
+)
+
+// rounds bounds how often one run looks again after it changed something. Two are
+// enough for every unit; one that needs more is tried again later.
+const rounds = 6
+
+// errAgain is the error of a unit that had nothing to do just now and is still not
+// what it should be.
+var errAgain = errors.New("not converged yet")
+
+// reconcile makes one unit what the state says it should be: observe, plan, do, settle,
+// until there is nothing to do. It is the only code that acts on the kernel, when the
+// agent starts, runs, and after every failure. again says that the unit wants another
+// try later.
+func (a *Agent) reconcile(ctx context.Context, u volume.Unit) (again bool, err error) {
+	for range rounds {
+		acted, err := a.act(ctx, u)
+		if err != nil {
+			a.noteFailure(u, err)
+			return true, err
+		}
+		settled, err := a.settle(ctx, u)
+		if err != nil {
+			return true, err
+		}
+		if !acted && !settled {
+			return a.leftOver(u)
+		}
+	}
+	return true, fmt.Errorf("%s: %w", u, errAgain)
+}
+
+// act does the steps that a unit's plan has now.
+func (a *Agent) act(ctx context.Context, u volume.Unit) (acted bool, err error) {
+	s := a.State()
+	seen, err := a.kernel.Observe(ctx, s, u)
+	if err != nil {
+		return false, err
+	}
+	for _, step := range volume.Plan(s, u, seen) {
+		if err := ctx.Err(); err != nil {
+			return acted, err
+		}
+		if err := a.step(ctx, s, step); err != nil {
+			return acted, err
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+func (a *Agent) step(ctx context.Context, s *volume.State, step volume.Step) error {
+	a.crash(string(step.Kind) + ":before")
+	start := a.now()
+	err := a.kernel.Do(ctx, s, step)
+	if err != nil {
+		return err
+	}
+	a.log.Info("step done", "step", step.Kind, "unit", step.Unit, "took", a.now().Sub(start))
+	a.crash(string(step.Kind) + ":after")
+	return nil
+}
+
+// settle looks once more and records what there is to see.
+func (a *Agent) settle(ctx context.Context, u volume.Unit) (settled bool, err error) {
+	seen, err := a.kernel.Observe(ctx, a.State(), u)
+	if err != nil {
+		a.noteFailure(u, err)
+		return false, err
+	}
+	var changes []volume.Change
+	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
+		changes = volume.Settle(s, u, seen, a.now())
+		if len(changes) > 0 {
+			a.crash("settle")
+		}
+		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := a.await(v); err != nil {
+		return false, err
+	}
+	a.follow(changes)
+	return len(changes) > 0, nil
+}
+
+// follow queues the units that depend on what was settled: the attachments of a task
+// that ended, a released task whose last attachment went, the volumes of a disk that
+// came or went.
+func (a *Agent) follow(changes []volume.Change) {
+	for _, c := range changes {
+		switch {
+		case c.Attachment != nil:
+			a.queue.add(c.Attachment.Unit(), laneTask)
+		case c.Drop != nil && c.Drop.Path != "":
+			a.queue.add(volume.UnitOfTask(c.Drop.Task), laneTask)
+		case c.Fault != nil && c.Fault.Unit.Kind == volume.DiskUnit:
+			a.queueVolumes(c.Fault.Unit.Disk)
+		case c.Fault != nil && c.Fault.Kind != nil:
+			a.log.Warn("unit faulty", "unit", c.Fault.Unit, "err", c.Fault.Reason)
+		}
+	}
+}
+
+// queueVolumes queues every volume of a disk.
+func (a *Agent) queueVolumes(disk string) {
+	s := a.State()
+	for u := range s.Units() {
+		if v, ok := s.Volume(u.Volume); u.Kind == volume.VolumeUnit && ok && v.Disk == disk {
+			a.queue.add(u, a.lane(u))
+		}
+	}
+}
+
+// leftOver tells what is wrong with a unit that has nothing to do, and whether to look
+// again. A volume whose disk is away waits for the disk; one that is lost is looked
+// for, but that is no failure of an operation.
+func (a *Agent) leftOver(u volume.Unit) (again bool, err error) {
+	s := a.State()
+	if f, bad := s.Fault(u); bad {
+		if f.Kind == volume.ErrLost {
+			return true, nil
+		}
+		waits := u.Kind == volume.VolumeUnit && f.Kind == volume.ErrUnavailable
+		return !waits, &volume.Error{Kind: f.Kind, Message: u.String() + ": " + f.Reason}
+	}
+	if at, ok := s.Attachment(u); u.Kind == volume.AttachmentUnit && ok && at.Gone {
+		return true, fmt.Errorf("%s: %w", u, errAgain)
+	}
+	return false, nil
+}
+
+// noteFailure shows a failed step as a fault of its unit.
+func (a *Agent) noteFailure(u volume.Unit, cause error) {
+	if errors.Is(cause, context.Canceled) {
+		return
+	}
+	kind := volume.Kind(cause)
+	if kind == nil {
+		kind = volume.ErrFailed
+	}
+	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
+		changes := s.Faulty(u, kind, cause.Error(), a.now())
+		if len(changes) > 0 {
+			a.log.Warn("step failed", "unit", u, "err", cause)
+		}
+		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
+	})
+	if err == nil {
+		_ = a.await(v) // its error is the journal's, which is kept and told by Health
+	}
+}
+
+// lane is where a unit waits for its turn.
+func (a *Agent) lane(u volume.Unit) lane {
+	if u.Kind == volume.DiskUnit {
+		return laneDisk
+	}
+	if u.Kind != volume.VolumeUnit {
+		return laneTask
+	}
+	if v, ok := a.State().Volume(u.Volume); ok && v.Phase == volume.Destroying {
+		return laneRemove
+	}
+	return laneMake
+}

@@ -1,0 +1,347 @@
+package volume
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"tenon/agent/resource"
+)
+
+// Use is one volume that a task wants, where and how. Path is relative to the task's
+// sandbox; empty, it is the container path that the volume was created with.
+type Use struct {
+	Volume string // "role/id" or UUID
+	Path   string
+	Mode   resource.Mode // empty is RW
+}
+
+// Claim announces a task, what it will use and what proves it alive. Its volumes are
+// held from then on. It is all or nothing; a repeated equal claim changes nothing.
+// Refused with ErrInvalid, ErrNotFound, ErrInUse (an exclusive volume's holder),
+// ErrExists (the task exists otherwise, or its sandbox is another task's),
+// ErrPending, ErrLost or ErrUnavailable.
+type Claim struct {
+	Task    string
+	Sandbox string // absolute, beneath an allowed sandbox root
+	Own     bool   // the agent makes the sandbox, and removes it at the end
+	Lease   Lease
+	Uses    []Use
+}
+
+// Attach gives one more volume to a task, or turns what it claimed into a mount. A task
+// that does not exist is made, without a lease, with the sandbox given. Refused like
+// Claim; an equal attachment changes nothing, one of another mode is ErrExists.
+type Attach struct {
+	Task    string
+	Sandbox string // of a new task
+	Own     bool
+	Use
+	Via Via // ByPath or ByDescriptor
+}
+
+// Detach takes one volume of a task away; a task without a lease ends with its last
+// attachment. Lazy lets go of a mount although processes use it. Refused with
+// ErrNotFound, or ErrInUse where the mount lives in the task's own namespace.
+type Detach struct {
+	Task   string
+	Volume string // "role/id" or UUID
+	Path   string // empty: all of the volume's attachments in the task
+	Lazy   bool
+}
+
+// Release ends a task: its attachments are detached, its claims dropped, its sandbox
+// removed where the agent made it. Ended says that nothing holds its lease any more;
+// a task with a lease is refused with ErrInUse until then. Refused with ErrNotFound.
+type Release struct {
+	Task  string
+	Ended bool
+	Lazy  bool
+}
+
+// Name is "claim".
+func (Claim) Name() string { return "claim" }
+
+// Name is "attach".
+func (Attach) Name() string { return "attach" }
+
+// Name is "detach".
+func (Detach) Name() string { return "detach" }
+
+// Name is "release".
+func (Release) Name() string { return "release" }
+
+func (o Claim) apply(d *draft) error {
+	t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Lease: o.Lease, Since: d.env.Now}
+	if err := d.addTask(t); err != nil {
+		return err
+	}
+	for _, u := range o.Uses {
+		if err := d.use(o.Task, u, Claimed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Attach) apply(d *draft) error {
+	if _, ok := d.Task(o.Task); !ok {
+		t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Since: d.env.Now}
+		if err := d.addTask(t); err != nil {
+			return err
+		}
+	}
+	return d.use(o.Task, o.Use, o.Via)
+}
+
+// addTask makes a task, or finds that the same is there already.
+func (d *draft) addTask(t *Task) error {
+	if err := resource.CheckID(t.ID); err != nil {
+		return invalid(err, "task")
+	}
+	if !path.IsAbs(t.Sandbox) || path.Clean(t.Sandbox) != t.Sandbox || t.Sandbox == "/" {
+		return refuse(ErrInvalid, "task %s: sandbox %q must be an absolute, clean path", t.ID, t.Sandbox)
+	}
+	d.touch(UnitOfTask(t.ID))
+	if old, ok := d.Task(t.ID); ok {
+		switch {
+		case old.Releasing:
+			return refuse(ErrPending, "task %s is being released", t.ID)
+		case old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease == t.Lease:
+			return nil
+		}
+		return refuse(ErrExists, "task %s exists since %s with sandbox %s", t.ID, old.Since.Format("2006-01-02 15:04:05"), old.Sandbox)
+	}
+	if other, taken := d.overlapping(t.Sandbox); taken {
+		return refuse(ErrExists, "task %s: sandbox %s overlaps that of task %s, %s", t.ID, t.Sandbox, other.ID, other.Sandbox)
+	}
+	d.put(Change{Task: t})
+	return nil
+}
+
+// overlapping finds a task whose sandbox is dir, above it or beneath it.
+func (s *State) overlapping(dir string) (found *Task, ok bool) {
+	for up := dir; !ok && up != "/"; up = path.Dir(up) {
+		found, ok = s.sandbox.Get(&Task{Sandbox: up})
+	}
+	if ok {
+		return found, true
+	}
+	s.sandbox.Ascend(&Task{Sandbox: dir + "/"}, func(t *Task) bool {
+		found, ok = t, strings.HasPrefix(t.Sandbox, dir+"/")
+		return false
+	})
+	return found, ok
+}
+
+// use adds an attachment to a task that is there, or raises a claim.
+func (d *draft) use(task string, u Use, via Via) error {
+	t, _ := d.Task(task)
+	if t.Releasing {
+		return refuse(ErrPending, "task %s is being released", task)
+	}
+	v, err := d.usable(u.Volume)
+	if err != nil {
+		return err
+	}
+	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, Via: via, Since: d.env.Now}
+	if a.Path == "" {
+		a.Path = v.ContainerPath
+	}
+	if a.Mode == "" {
+		a.Mode = resource.RW
+	}
+	if err := checkUse(a); err != nil {
+		return err
+	}
+	return d.place(v, a)
+}
+
+// usable finds a volume that may be attached.
+func (d *draft) usable(ref string) (*Volume, error) {
+	v, err := d.Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	switch f, bad := d.Fault(UnitOfVolume(v.UUID)); {
+	case v.Phase == Destroying:
+		return nil, refuse(ErrNotFound, "volume %s is being destroyed", v.Name)
+	case bad && (f.Kind == ErrLost || f.Kind == ErrUnavailable):
+		return nil, refuse(f.Kind, "volume %s: %s", v.Name, f.Reason)
+	case v.Phase == Creating:
+		return nil, refuse(ErrPending, "volume %s is being made", v.Name)
+	}
+	return v, nil
+}
+
+func checkUse(a *Attachment) error {
+	if a.Mode != resource.RW && a.Mode != resource.RO {
+		return refuse(ErrInvalid, "mode %q is neither RW nor RO", a.Mode)
+	}
+	if err := resource.CheckContainerPath(a.Path); err != nil {
+		return invalid(err, "container_path %q", a.Path)
+	}
+	return nil
+}
+
+// place adds a to the state unless it is there, something else is in its place, or an
+// exclusive volume has another holder.
+func (d *draft) place(v *Volume, a *Attachment) error {
+	if old, ok := d.Attachment(a.Unit()); ok {
+		return d.again(v, old, a)
+	}
+	for other := range d.AttachmentsIn(a.Task) {
+		if other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path) {
+			return refuse(ErrExists, "task %s: %s collides with %s, where it has volume %s",
+				a.Task, a.Path, other.Path, d.nameOf(other.Volume))
+		}
+	}
+	if !v.Shared {
+		if hs := others(d.Holders(v.UUID), a.Task); len(hs) > 0 {
+			return inUse(v, hs, "volume %s is exclusive and held by %s", v.Name, names(hs))
+		}
+	}
+	d.put(Change{Attachment: a})
+	d.touch(a.Unit())
+	return nil
+}
+
+// again meets an attachment that is there already: the same is done, a claim is raised.
+func (d *draft) again(v *Volume, old, a *Attachment) error {
+	where := fmt.Sprintf("volume %s in task %s at %s", v.Name, a.Task, a.Path)
+	switch {
+	case old.Gone:
+		return refuse(ErrPending, "%s is being detached", where)
+	case old.Mode != a.Mode:
+		return refuse(ErrExists, "%s is attached %s; detach it first", where, old.Mode)
+	case old.Via == a.Via || a.Via == Claimed:
+		d.touch(a.Unit())
+		return nil
+	case old.Via != Claimed:
+		return refuse(ErrExists, "%s is attached by %s; detach it first", where, old.Via)
+	}
+	raised := *old
+	raised.Via = a.Via
+	d.put(Change{Attachment: &raised})
+	d.touch(a.Unit())
+	return nil
+}
+
+func (o Detach) apply(d *draft) error {
+	t, ok := d.Task(o.Task)
+	if !ok {
+		return refuse(ErrNotFound, "there is no task %q", o.Task)
+	}
+	v, err := d.Find(o.Volume)
+	if err != nil {
+		return err
+	}
+	left, gone := 0, []*Attachment{}
+	for a := range d.AttachmentsIn(t.ID) {
+		if a.Volume == v.UUID && (o.Path == "" || o.Path == a.Path) {
+			gone = append(gone, a)
+		} else if !a.Gone {
+			left++
+		}
+	}
+	if len(gone) == 0 {
+		return refuse(ErrNotFound, "volume %s is not attached to task %s", v.Name, strings.TrimSuffix(t.ID+" at "+o.Path, " at "))
+	}
+	for _, a := range gone {
+		if a.Via == ByDescriptor {
+			return refuse(ErrInUse, "volume %s is mounted in the namespace of task %s itself and ends with it", v.Name, t.ID)
+		}
+		d.end(a, o.Lazy)
+	}
+	if left == 0 && t.Lease == (Lease{}) {
+		d.endTask(t)
+	}
+	return nil
+}
+
+func (o Release) apply(d *draft) error {
+	t, ok := d.Task(o.Task)
+	if !ok {
+		return refuse(ErrNotFound, "there is no task %q", o.Task)
+	}
+	if t.Lease != (Lease{}) && !o.Ended && !t.Releasing {
+		return refuse(ErrInUse, "task %s is still running%s; it is released when it ends", t.ID, pidOf(t.Lease))
+	}
+	var all []*Attachment
+	for a := range d.AttachmentsIn(t.ID) {
+		all = append(all, a)
+	}
+	for _, a := range all {
+		d.end(a, o.Lazy)
+	}
+	d.endTask(t)
+	return nil
+}
+
+// end marks an attachment as one to be detached.
+func (d *draft) end(a *Attachment, lazy bool) {
+	d.touch(a.Unit())
+	if a.Gone && a.Lazy == (a.Lazy || lazy) {
+		return
+	}
+	end := *a
+	end.Gone, end.Lazy = true, a.Lazy || lazy
+	d.put(Change{Attachment: &end})
+}
+
+// endTask marks a task as one to be removed once its attachments are gone.
+func (d *draft) endTask(t *Task) {
+	if !t.Releasing {
+		end := *t
+		end.Releasing = true
+		d.put(Change{Task: &end})
+	}
+	d.touch(UnitOfTask(t.ID))
+}
+
+// within says whether path inner lies beneath path outer.
+func within(inner, outer string) bool { return strings.HasPrefix(inner, outer+"/") }
+
+func inUse(v *Volume, hs []Holder, format string, args ...any) *Error {
+	e := refuse(ErrInUse, format, args...)
+	e.Holders = hs
+	return e
+}
+
+// names lists tasks for a message: all of a few, or the first three and a count.
+func names(hs []Holder) string {
+	const few = 3
+	var s []string
+	for _, h := range hs[:min(few, len(hs))] {
+		s = append(s, "task "+h.Task+pidOf(Lease{PID: h.PID}))
+	}
+	if more := len(hs) - few; more > 0 {
+		s = append(s, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(s, ", ")
+}
+
+func pidOf(l Lease) string {
+	if l.PID == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", l.PID)
+}
+
+func others(hs []Holder, task string) []Holder {
+	var rest []Holder
+	for _, h := range hs {
+		if h.Task != task {
+			rest = append(rest, h)
+		}
+	}
+	return rest
+}
+
+// nameOf names a volume for a message.
+func (s *State) nameOf(id UUID) string {
+	if v, ok := s.Volume(id); ok {
+		return v.Name.String()
+	}
+	return string(id)
+}

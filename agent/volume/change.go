@@ -1,0 +1,278 @@
+package volume
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+)
+
+// Change is one difference between two versions of the State: exactly one field is
+// set. Objects are put whole; a Drop names what is no more.
+type Change struct {
+	Agent      string      `json:"agent,omitempty"`
+	Boot       string      `json:"boot,omitempty"` // tasks end, attachments are void
+	Disk       *Disk       `json:"disk,omitempty"`
+	Account    *Account    `json:"account,omitempty"`
+	Volume     *Volume     `json:"volume,omitempty"`
+	Task       *Task       `json:"task,omitempty"`
+	Attachment *Attachment `json:"attachment,omitempty"`
+	Drop       *Drop       `json:"drop,omitempty"`
+	Fault      *FaultOf    `json:"-"` // observed, never stored
+}
+
+// Drop names what is no more: a volume, a task, or an attachment by all three.
+type Drop struct {
+	Volume UUID   `json:"volume,omitempty"`
+	Task   string `json:"task,omitempty"`
+	Path   string `json:"path,omitempty"`
+}
+
+// FaultOf sets the fault of a unit; one without a kind takes it back.
+type FaultOf struct {
+	Unit Unit
+	Fault
+}
+
+// Stored says whether the change belongs in the journal.
+func (c Change) Stored() bool {
+	return c.Fault == nil && (c.Account == nil || c.Account.stored())
+}
+
+// Durable says whether whoever asked for the change must wait until it survives a
+// power cut. Tasks and attachments die with the kernel, so theirs need not; a ready
+// phase and the end of a tombstone are seen again by looking.
+func (c Change) Durable() bool {
+	switch {
+	case c.Agent != "", c.Disk != nil:
+		return true
+	case c.Account != nil:
+		return c.Account.stored()
+	case c.Volume != nil:
+		return c.Volume.Phase != Ready
+	}
+	return false
+}
+
+// Encode gives the change as the journal keeps it.
+func (c Change) Encode() ([]byte, error) { return json.Marshal(c) }
+
+// Decode reads what Encode wrote. Unknown fields and records that hold nothing are
+// errors: they come from a newer version or from damage.
+func Decode(data []byte) (Change, error) {
+	var c Change
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return Change{}, fmt.Errorf("record %.80q: %w", data, err)
+	}
+	if c == (Change{}) {
+		return Change{}, fmt.Errorf("record %.80q holds nothing", data)
+	}
+	return c, nil
+}
+
+// With gives the next version: s with the changes, in order. s stays as it is.
+func (s *State) With(changes ...Change) *State {
+	n := *s
+	n.Version++
+	var w writer = writer{State: &n}
+	for _, c := range changes {
+		w.apply(c)
+	}
+	return &n
+}
+
+// writer is a State being made. Each index is copied (in constant time, sharing all
+// nodes) before its first change.
+type writer struct {
+	*State
+	ownDisks, ownAccounts, ownVolumes, ownTasks, ownAttachments, ownFaults bool
+}
+
+func (w *writer) apply(c Change) {
+	switch {
+	case c.Agent != "":
+		w.Agent = c.Agent
+	case c.Boot != "":
+		w.reboot(c.Boot)
+	case c.Disk != nil:
+		w.putDisk(c.Disk)
+	case c.Account != nil:
+		w.putAccount(*c.Account)
+	case c.Volume != nil:
+		w.putVolume(c.Volume)
+	case c.Task != nil:
+		w.putTask(c.Task)
+	case c.Attachment != nil:
+		w.putAttachment(c.Attachment)
+	case c.Drop != nil:
+		w.drop(*c.Drop)
+	case c.Fault != nil:
+		w.putFault(*c.Fault)
+	}
+}
+
+// reboot ends every task and voids every attachment: their mounts died with the kernel.
+func (w *writer) reboot(boot string) {
+	w.Boot = boot
+	empty := Empty()
+	w.byVolume, w.byTask, w.ownAttachments = empty.byVolume, empty.byTask, true
+	var ended []*Task
+	for t := range w.Tasks("") {
+		end := *t
+		end.Releasing, end.Lease.PID, end.Lease.Start = true, 0, 0
+		ended = append(ended, &end)
+	}
+	for _, t := range ended {
+		w.putTask(t)
+	}
+}
+
+func (w *writer) putDisk(d *Disk) {
+	if !w.ownDisks {
+		w.disks, w.ownDisks = maps.Clone(w.disks), true
+	}
+	w.disks[d.Key] = d
+}
+
+func (w *writer) putAccount(a Account) {
+	if !w.ownAccounts {
+		w.accounts, w.ownAccounts = w.accounts.Copy(), true
+	}
+	e := &entry{key: accountKey(a.Disk, a.Reservations), Account: a}
+	if a.Free == 0 {
+		w.accounts.Delete(e)
+		return
+	}
+	w.accounts.Set(e)
+}
+
+func (w *writer) copyVolumes() {
+	if !w.ownVolumes {
+		w.volumes, w.names, w.ownVolumes = w.volumes.Copy(), w.names.Copy(), true
+	}
+}
+
+func (w *writer) putVolume(v *Volume) {
+	w.copyVolumes()
+	w.volumes.Set(v)
+	if v.Phase != Destroying {
+		w.names.Set(v)
+	} else {
+		w.unname(v)
+	}
+}
+
+// unname takes a volume's name away, unless another volume has it by now.
+func (w *writer) unname(v *Volume) {
+	if named, ok := w.names.Get(v); ok && named.UUID == v.UUID {
+		w.names.Delete(v)
+	}
+}
+
+func (w *writer) copyTasks() {
+	if !w.ownTasks {
+		w.tasks, w.sandbox, w.ownTasks = w.tasks.Copy(), w.sandbox.Copy(), true
+	}
+}
+
+func (w *writer) putTask(t *Task) {
+	w.copyTasks()
+	w.tasks.Set(t)
+	w.sandbox.Set(t)
+}
+
+func (w *writer) copyAttachments() {
+	if !w.ownAttachments {
+		w.byVolume, w.byTask, w.ownAttachments = w.byVolume.Copy(), w.byTask.Copy(), true
+	}
+}
+
+func (w *writer) putAttachment(a *Attachment) {
+	w.copyAttachments()
+	w.byVolume.Set(a)
+	w.byTask.Set(a)
+}
+
+func (w *writer) drop(d Drop) {
+	switch {
+	case d.Path != "":
+		w.copyAttachments()
+		a := &Attachment{Volume: d.Volume, Task: d.Task, Path: d.Path}
+		w.byVolume.Delete(a)
+		w.byTask.Delete(a)
+		w.clearFault(a.Unit())
+	case d.Task != "":
+		w.dropTask(d.Task)
+	default:
+		w.dropVolume(d.Volume)
+	}
+}
+
+func (w *writer) dropTask(id string) {
+	if t, ok := w.Task(id); ok {
+		w.copyTasks()
+		w.tasks.Delete(t)
+		w.sandbox.Delete(t)
+	}
+	w.clearFault(UnitOfTask(id))
+}
+
+func (w *writer) dropVolume(id UUID) {
+	if v, ok := w.Volume(id); ok {
+		w.copyVolumes()
+		w.volumes.Delete(v)
+		w.unname(v)
+	}
+	w.clearFault(UnitOfVolume(id))
+}
+
+func (w *writer) putFault(f FaultOf) {
+	if f.Kind == nil {
+		w.clearFault(f.Unit)
+		return
+	}
+	w.copyFaults()
+	w.faults.Set(&fault{unit: f.Unit, Fault: f.Fault})
+}
+
+func (w *writer) clearFault(u Unit) {
+	if _, ok := w.Fault(u); ok {
+		w.copyFaults()
+		w.faults.Delete(&fault{unit: u})
+	}
+}
+
+func (w *writer) copyFaults() {
+	if !w.ownFaults {
+		w.faults, w.ownFaults = w.faults.Copy(), true
+	}
+}
+
+// Snapshot yields the changes that make this state from Empty: everything that is
+// stored, each object once.
+func (s *State) Snapshot() iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		more := (s.Agent == "" || yield(Change{Agent: s.Agent})) && (s.Boot == "" || yield(Change{Boot: s.Boot}))
+		for d := range s.Disks() {
+			more = more && yield(Change{Disk: d})
+		}
+		if more {
+			s.accounts.Scan(func(e *entry) bool {
+				more = !e.stored() || yield(Change{Account: &e.Account})
+				return more
+			})
+		}
+		if more {
+			s.volumes.Scan(func(v *Volume) bool { more = yield(Change{Volume: v}); return more })
+		}
+		if more {
+			s.tasks.Scan(func(t *Task) bool { more = yield(Change{Task: t}); return more })
+		}
+		if more {
+			s.byVolume.Scan(func(a *Attachment) bool { return yield(Change{Attachment: a}) })
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package volume
+
+import (
+	"strings"
+	"time"
+
+	"tenon/agent/resource"
+)
+
+// UUID names a volume on disk. It never changes and is never used twice, whatever
+// happens to the volume's role, reservation or persistence id.
+type UUID string
+
+// Name is what people call a volume: the role that it is reserved to (the last one of
+// its reservation stack) and its persistence id. Unique among the volumes of an agent
+// that are not being destroyed (spec.md 1.5).
+type Name struct {
+	Role string `json:"role"`
+	ID   string `json:"id"`
+}
+
+// String gives "role/id". An id has no slash, so the last one divides.
+func (n Name) String() string { return n.Role + "/" + n.ID }
+
+// ParseName reads "role/id", where the role may have slashes of its own.
+func ParseName(s string) (Name, bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i <= 0 || i == len(s)-1 {
+		return Name{}, false
+	}
+	return Name{Role: s[:i], ID: s[i+1:]}, true
+}
+
+// Phase is how far a volume or a disk has come. It only ever moves forward.
+type Phase string
+
+// The phases. A volume that is Ready is never made again (a missing directory makes
+// it lost), and one that is Destroying is a tombstone: the only thing that lets data
+// be removed.
+const (
+	Creating   Phase = "creating"
+	Ready      Phase = "ready"
+	Destroying Phase = "destroying"
+)
+
+// Owner is who a volume's directory belongs to, and its permission bits.
+type Owner struct {
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	Mode uint32 `json:"mode"`
+}
+
+// Volume is a persistent volume: a directory on a disk, carved from reserved space.
+type Volume struct {
+	UUID          UUID                   `json:"uuid"`
+	Name                                 // role and persistence id
+	Disk          string                 `json:"disk"` // key of the disk that it lies on
+	Reservations  []resource.Reservation `json:"reservations"`
+	Principal     *string                `json:"principal,omitempty"` // of whoever created it
+	ContainerPath string                 `json:"container_path"`      // where CREATE proposed to mount it
+	Size          resource.Scalar        `json:"size"`
+	Shared        bool                   `json:"shared,omitempty"`
+	Owner         Owner                  `json:"owner"`
+	Phase         Phase                  `json:"phase"`
+	Created       time.Time              `json:"created"`
+}
+
+// Account is the space of one disk that is reserved in one and the same way and not
+// yet carved into volumes. The stack is empty for unreserved space.
+type Account struct {
+	Disk         string                 `json:"disk"`
+	Reservations []resource.Reservation `json:"reservations"`
+	Free         resource.Scalar        `json:"free"`
+}
+
+// stored says whether an account is kept in the journal: those that a RESERVE made.
+// What is left of the configured space follows from the configuration and these.
+func (a Account) stored() bool { return dynamic(a.Reservations) }
+
+// Disk is a source of space: the agent's own pool (key ""), or a directory of another
+// file system.
+type Disk struct {
+	Key    string           `json:"key"`
+	Source *resource.Source `json:"-"` // nil for the root disk; configured, never stored
+	Total  resource.Scalar  `json:"-"` // configured
+	Absent bool             `json:"-"` // in the journal, but no longer configured
+	Pool   string           `json:"pool"`
+	Phase  Phase            `json:"phase"` // Creating until the pool's marker is written
+}
+
+// Lease is what proves a task alive: the process that claimed for it, its cgroup, or
+// both; it is held while any of them is. The zero lease is held until it is released.
+type Lease struct {
+	PID    int    `json:"pid,omitempty"`
+	Start  uint64 `json:"start,omitempty"` // clock ticks after boot: field 22 of /proc/PID/stat
+	Cgroup string `json:"cgroup,omitempty"`
+}
+
+// Task is a group of processes that uses volumes and has a sandbox.
+type Task struct {
+	ID        string    `json:"id"`
+	Sandbox   string    `json:"sandbox"`       // absolute path of its directory
+	Own       bool      `json:"own,omitempty"` // the agent makes and removes the sandbox
+	Lease     Lease     `json:"lease"`
+	Since     time.Time `json:"since"`
+	Releasing bool      `json:"releasing,omitempty"` // tombstone
+}
+
+// Via is how a task gets at a volume.
+type Via string
+
+// A claim announces a use and holds the volume, nothing is mounted. A path is a mount
+// that the agent makes beneath the sandbox. A descriptor is a mount that was handed
+// over: it lives in the task's own namespace and ends with the task.
+const (
+	Claimed      Via = "claim"
+	ByPath       Via = "path"
+	ByDescriptor Via = "descriptor"
+)
+
+// Attachment is one use of a volume by a task at one place of its sandbox. The tasks
+// of a volume's attachments are its holders.
+type Attachment struct {
+	Volume UUID          `json:"volume"`
+	Task   string        `json:"task"`
+	Path   string        `json:"path"` // container_path, relative to the sandbox
+	Mode   resource.Mode `json:"mode"`
+	Via    Via           `json:"via"`
+	Since  time.Time     `json:"since"`
+	Gone   bool          `json:"gone,omitempty"` // tombstone: to be detached
+	Lazy   bool          `json:"lazy,omitempty"` // detach although it is busy
+}
+
+// Fault is what keeps a unit from being what it should be. It is observed, never stored.
+type Fault struct {
+	Kind   error  // ErrLost, ErrUnavailable, ErrBusy or ErrFailed
+	Reason string // one sentence
+	Since  time.Time
+}
+
+// Unit names what is reconciled as one: a disk, a volume, a task or an attachment.
+// Exactly one of the four kinds of fields is set; it is comparable.
+type Unit struct {
+	Kind   UnitKind
+	Disk   string
+	Volume UUID
+	Task   string
+	Path   string
+}
+
+// UnitKind says which of a Unit's fields count.
+type UnitKind uint8
+
+// The kinds of units. An attachment is named by volume, task and path.
+const (
+	DiskUnit UnitKind = iota + 1
+	VolumeUnit
+	TaskUnit
+	AttachmentUnit
+)
+
+// UnitOfDisk names a disk by its key.
+func UnitOfDisk(key string) Unit { return Unit{Kind: DiskUnit, Disk: key} }
+
+// UnitOfVolume names a volume.
+func UnitOfVolume(id UUID) Unit { return Unit{Kind: VolumeUnit, Volume: id} }
+
+// UnitOfTask names a task.
+func UnitOfTask(id string) Unit { return Unit{Kind: TaskUnit, Task: id} }
+
+// Unit names the attachment.
+func (a *Attachment) Unit() Unit {
+	return Unit{Kind: AttachmentUnit, Volume: a.Volume, Task: a.Task, Path: a.Path}
+}
+
+// String names the unit for messages and logs.
+func (u Unit) String() string {
+	switch u.Kind {
+	case DiskUnit:
+		return "disk " + diskName(u.Disk)
+	case VolumeUnit:
+		return "volume " + string(u.Volume)
+	case TaskUnit:
+		return "task " + u.Task
+	case AttachmentUnit:
+		return "volume " + string(u.Volume) + " in task " + u.Task + " at " + u.Path
+	}
+	return "nothing"
+}
+
+// diskName is what people call a disk: its source, or "root".
+func diskName(key string) string {
+	if key == "" {
+		return "root"
+	}
+	return key
+}

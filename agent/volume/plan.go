@@ -1,0 +1,197 @@
+package volume
+
+// Step is one effect on the kernel or a disk. Steps are data: agent/host does them.
+// Each is idempotent, so that one which was interrupted is simply done again.
+type Step struct {
+	Kind StepKind
+	Unit Unit
+}
+
+// StepKind says what a Step does.
+type StepKind string
+
+// The steps, by unit, in the order in which a plan has them.
+const (
+	Format StepKind = "format" // disk: write the pool's marker
+
+	Make    StepKind = "make"    // volume: make its directory in incoming/
+	Publish StepKind = "publish" // volume: incoming/ → live/, durable
+	Discard StepKind = "discard" // volume: remove what is in incoming/
+	Trash   StepKind = "trash"   // volume: live/ → trash/, durable
+	Purge   StepKind = "purge"   // volume: remove what is in trash/
+
+	MakeSandbox   StepKind = "make-sandbox"   // task
+	MakeCgroup    StepKind = "make-cgroup"    // task
+	RemoveCgroup  StepKind = "remove-cgroup"  // task
+	RemoveSandbox StepKind = "remove-sandbox" // task
+
+	DoAttach StepKind = "attach" // attachment: mount it beneath the sandbox
+	DoDetach StepKind = "detach" // attachment: unmount it
+	Clear    StepKind = "clear"  // attachment: remove the mount point
+)
+
+// SeenDisk is what was observed of a disk's pool.
+type SeenDisk struct {
+	Missing string // why the directory can't be used at all; empty when it can
+	Empty   bool   // no marker, and nothing else
+	Pool    string // UUID in the marker
+}
+
+// SeenVolume is what was observed of a volume's directories.
+type SeenVolume struct {
+	Unavailable string // why its disk can't be looked at; empty when it can
+	Incoming    bool
+	Live        bool
+	Data        bool // live/ has the directory that tasks see
+	Trash       bool
+}
+
+// SeenTask is what was observed of a task.
+type SeenTask struct {
+	Sandbox  bool // its directory exists
+	Cgroup   bool // its cgroup exists
+	Claimant bool // the process that claimed for it lives
+	Inside   bool // processes are in its cgroup
+}
+
+// Held says whether anything that the task's lease names is alive.
+func (s SeenTask) Held() bool { return s.Claimant || s.Inside }
+
+// SeenAttachment is what was observed of an attachment's target.
+type SeenAttachment struct {
+	Unreachable string // why the target can't be looked at; empty when it can
+	Point       bool   // the mount point exists
+	Mounted     bool   // this volume is mounted there
+	Foreign     bool   // something else is mounted there
+	ReadOnly    bool   // the mount is
+}
+
+// Seen is what was observed of one unit: the field that goes with the unit's kind.
+type Seen struct {
+	Disk       SeenDisk
+	Volume     SeenVolume
+	Task       SeenTask
+	Attachment SeenAttachment
+}
+
+// Plan says what has to be done, in order, so that a unit becomes what the state says
+// it should be. A unit that the state does not know has no plan: what nobody recorded
+// is never touched.
+func Plan(s *State, u Unit, seen Seen) []Step {
+	switch u.Kind {
+	case DiskUnit:
+		if d, ok := s.Disk(u.Disk); ok {
+			return planDisk(d, seen.Disk)
+		}
+	case VolumeUnit:
+		if v, ok := s.Volume(u.Volume); ok {
+			return planVolume(v, seen.Volume)
+		}
+	case TaskUnit:
+		if t, ok := s.Task(u.Task); ok {
+			return planTask(t, seen.Task, s.attached(t))
+		}
+	case AttachmentUnit:
+		if a, ok := s.Attachment(u); ok {
+			return planAttachment(a, seen.Attachment)
+		}
+	}
+	return nil
+}
+
+// attached says whether a task has any attachment left, tombstones included.
+func (s *State) attached(t *Task) bool {
+	for range s.AttachmentsIn(t.ID) {
+		return true
+	}
+	return false
+}
+
+// planDisk says what is missing for a disk to be usable: only the marker of a pool
+// that was never finished, on a directory with nothing in it. A disk whose marker is
+// missing or another's is never written to.
+func planDisk(d *Disk, seen SeenDisk) []Step {
+	if d.Phase == Creating && seen.Missing == "" && seen.Empty {
+		return []Step{{Format, UnitOfDisk(d.Key)}}
+	}
+	return nil
+}
+
+// planVolume says what is missing for a volume's directories to be as its phase says.
+// A ready volume is never made again, and nothing is removed without a tombstone.
+func planVolume(v *Volume, seen SeenVolume) []Step {
+	steps := stepsFor(UnitOfVolume(v.UUID))
+	switch {
+	case seen.Unavailable != "" || v.Phase == Ready:
+		return nil
+	case v.Phase == Creating && seen.Live && seen.Data:
+		return nil
+	case v.Phase == Creating:
+		return steps(Make, Publish)
+	}
+	switch {
+	case seen.Live && seen.Incoming:
+		return steps(Discard, Trash, Purge)
+	case seen.Live:
+		return steps(Trash, Purge)
+	case seen.Incoming && seen.Trash:
+		return steps(Discard, Purge)
+	case seen.Incoming:
+		return steps(Discard)
+	case seen.Trash:
+		return steps(Purge)
+	}
+	return nil
+}
+
+// planTask says what is missing for a task: its directories while it lives, their
+// removal once it is released and nothing is mounted in them any more.
+func planTask(t *Task, seen SeenTask, attachments bool) []Step {
+	steps := stepsFor(UnitOfTask(t.ID))
+	var out []Step
+	switch {
+	case !t.Releasing:
+		if t.Own && !seen.Sandbox {
+			out = append(out, steps(MakeSandbox)...)
+		}
+		if t.Lease.Cgroup != "" && !seen.Cgroup {
+			out = append(out, steps(MakeCgroup)...)
+		}
+	case !attachments:
+		if seen.Cgroup {
+			out = append(out, steps(RemoveCgroup)...)
+		}
+		if t.Own && seen.Sandbox {
+			out = append(out, steps(RemoveSandbox)...)
+		}
+	}
+	return out
+}
+
+// planAttachment says what is missing for an attachment. Only mounts beneath a sandbox
+// are the agent's to make and remove; a claim has none, and a descriptor's mount ends
+// with the task's namespace.
+func planAttachment(a *Attachment, seen SeenAttachment) []Step {
+	steps := stepsFor(a.Unit())
+	switch {
+	case a.Via != ByPath || seen.Unreachable != "":
+		return nil
+	case a.Gone && seen.Mounted:
+		return steps(DoDetach, Clear)
+	case a.Gone && seen.Point && !seen.Foreign:
+		return steps(Clear)
+	case !a.Gone && !seen.Mounted && !seen.Foreign:
+		return steps(DoAttach)
+	}
+	return nil
+}
+
+func stepsFor(u Unit) func(...StepKind) []Step {
+	return func(kinds ...StepKind) []Step {
+		steps := make([]Step, len(kinds))
+		for i, k := range kinds {
+			steps[i] = Step{k, u}
+		}
+		return steps
+	}
+}

@@ -1,0 +1,140 @@
+package volume
+
+import (
+	"fmt"
+	"time"
+
+	"tenon/agent/resource"
+)
+
+// Settle turns what was observed of a unit into changes of the state. It changes
+// nothing about a unit that the state does not know.
+func Settle(s *State, u Unit, seen Seen, now time.Time) []Change {
+	switch u.Kind {
+	case DiskUnit:
+		if d, ok := s.Disk(u.Disk); ok {
+			return settleDisk(s, d, seen.Disk, now)
+		}
+	case VolumeUnit:
+		if v, ok := s.Volume(u.Volume); ok {
+			return settleVolume(s, v, seen.Volume, now)
+		}
+	case TaskUnit:
+		if t, ok := s.Task(u.Task); ok {
+			return settleTask(s, t, seen.Task)
+		}
+	case AttachmentUnit:
+		if a, ok := s.Attachment(u); ok {
+			return settleAttachment(s, a, seen.Attachment, now)
+		}
+	}
+	return nil
+}
+
+// settleDisk turns what was observed of a disk into changes: its pool is ready once
+// its marker is there; without the right marker it is unavailable.
+func settleDisk(s *State, d *Disk, seen SeenDisk, now time.Time) []Change {
+	u := UnitOfDisk(d.Key)
+	switch {
+	case d.Absent:
+		return s.Faulty(u, ErrUnavailable, "it is no longer configured", now)
+	case seen.Missing != "":
+		return s.Faulty(u, ErrUnavailable, seen.Missing, now)
+	case seen.Pool == d.Pool && d.Phase == Ready:
+		return s.sound(u)
+	case seen.Pool == d.Pool:
+		ready := *d
+		ready.Phase = Ready
+		return append(s.sound(u), Change{Disk: &ready})
+	case seen.Pool == "" && d.Phase == Creating && seen.Empty:
+		return nil // about to be formatted
+	case seen.Pool == "":
+		return s.Faulty(u, ErrUnavailable, fmt.Sprintf("its pool %s is not there (is the disk mounted?)", d.Pool), now)
+	}
+	return s.Faulty(u, ErrUnavailable, fmt.Sprintf("it holds pool %s where %s should be", seen.Pool, d.Pool), now)
+}
+
+// settleVolume turns what was observed of a volume into changes: it is ready once it
+// is published, lost once it was ready and is gone, and its space goes back to its
+// reservation when nothing of a destroyed one is left.
+func settleVolume(s *State, v *Volume, seen SeenVolume, now time.Time) []Change {
+	u := UnitOfVolume(v.UUID)
+	whole := seen.Live && seen.Data
+	switch {
+	case seen.Unavailable != "":
+		return s.Faulty(u, ErrUnavailable, seen.Unavailable, now)
+	case v.Phase == Creating && whole:
+		ready := *v
+		ready.Phase = Ready
+		return append(s.sound(u), Change{Volume: &ready})
+	case v.Phase == Ready && !whole:
+		return s.Faulty(u, ErrLost, fmt.Sprintf("its directory live/%s is gone from disk %s; it is not made anew. "+
+			"Bring the directory back, or destroy the volume to give its space back", v.UUID, diskName(v.Disk)), now)
+	case v.Phase == Destroying && !seen.Incoming && !seen.Live && !seen.Trash:
+		back := Account{Disk: v.Disk, Reservations: v.Reservations, Free: s.Free(v.Disk, v.Reservations) + v.Size}
+		return []Change{{Drop: &Drop{Volume: v.UUID}}, {Account: &back}}
+	}
+	return s.sound(u)
+}
+
+// settleTask turns what was observed of a task into changes: one whose lease nothing
+// holds any more is released, and one that is released and has nothing left is gone.
+func settleTask(s *State, t *Task, seen SeenTask) []Change {
+	attached := false
+	var changes []Change
+	for a := range s.AttachmentsIn(t.ID) {
+		attached = true
+		if !t.Releasing && t.ended(seen) && !a.Gone {
+			end := *a
+			end.Gone = true
+			changes = append(changes, Change{Attachment: &end})
+		}
+	}
+	switch {
+	case !t.Releasing && t.ended(seen):
+		end := *t
+		end.Releasing = true
+		return append(changes, Change{Task: &end})
+	case t.Releasing && !attached && !seen.Cgroup && !(t.Own && seen.Sandbox):
+		return []Change{{Drop: &Drop{Task: t.ID}}}
+	}
+	return s.sound(UnitOfTask(t.ID))
+}
+
+// ended says that the task has a lease and nothing holds it.
+func (t *Task) ended(seen SeenTask) bool { return t.Lease != (Lease{}) && !seen.Held() }
+
+// settleAttachment turns what was observed of an attachment into changes: a tombstone
+// goes once nothing is mounted for it; something in its place is a fault.
+func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Time) []Change {
+	u := a.Unit()
+	switch {
+	case a.Gone && !seen.Mounted:
+		return []Change{{Drop: &Drop{Volume: a.Volume, Task: a.Task, Path: a.Path}}}
+	case a.Via != ByPath:
+		return s.sound(u)
+	case seen.Unreachable != "":
+		return s.Faulty(u, ErrFailed, seen.Unreachable, now)
+	case !a.Gone && seen.Foreign:
+		return s.Faulty(u, ErrFailed, "something else is mounted at "+a.Path, now)
+	case !a.Gone && seen.Mounted && seen.ReadOnly != (a.Mode == resource.RO):
+		return s.Faulty(u, ErrFailed, fmt.Sprintf("its mount at %s is not %s any more; detach and attach it again", a.Path, a.Mode), now)
+	}
+	return s.sound(u)
+}
+
+// Faulty sets a unit's fault, unless just that is known already.
+func (s *State) Faulty(u Unit, kind error, reason string, now time.Time) []Change {
+	if f, ok := s.Fault(u); ok && f.Kind == kind && f.Reason == reason {
+		return nil
+	}
+	return []Change{{Fault: &FaultOf{u, Fault{Kind: kind, Reason: reason, Since: now}}}}
+}
+
+// sound takes a unit's fault back, if it has one.
+func (s *State) sound(u Unit) []Change {
+	if _, ok := s.Fault(u); !ok {
+		return nil
+	}
+	return []Change{{Fault: &FaultOf{Unit: u}}}
+}

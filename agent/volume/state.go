@@ -1,0 +1,238 @@
+package volume
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+
+	"github.com/tidwall/btree"
+
+	"tenon/agent/resource"
+)
+
+// State is one version of all that the agent knows: what should be (stored in the
+// journal) and what was observed to be wrong (Fault, never stored). It is immutable
+// and may be read by any number of goroutines; With makes the next version, which
+// costs what changes and shares the rest.
+type State struct {
+	Version uint64 // how many times With was called since the start of the agent
+	Agent   string // the agent's identity, made once
+	Boot    string // the boot that tasks and attachments belong to
+
+	disks    map[string]*Disk // few; copied when one changes
+	accounts *btree.BTreeG[*entry]
+	volumes  *btree.BTreeG[*Volume]
+	names    *btree.BTreeG[*Volume] // those that are not being destroyed
+	tasks    *btree.BTreeG[*Task]
+	sandbox  *btree.BTreeG[*Task] // by sandbox path
+	byVolume *btree.BTreeG[*Attachment]
+	byTask   *btree.BTreeG[*Attachment]
+	faults   *btree.BTreeG[*fault]
+}
+
+// entry is an account with its canonical key.
+type entry struct {
+	key string
+	Account
+}
+
+type fault struct {
+	unit Unit
+	Fault
+}
+
+// Empty is the state of an agent that has never done anything.
+func Empty() *State {
+	return &State{
+		disks:    map[string]*Disk{},
+		accounts: tree(func(a, b *entry) int { return cmp.Compare(a.key, b.key) }),
+		volumes:  tree(func(a, b *Volume) int { return cmp.Compare(a.UUID, b.UUID) }),
+		names: tree(func(a, b *Volume) int {
+			return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.ID, b.ID))
+		}),
+		tasks:   tree(func(a, b *Task) int { return cmp.Compare(a.ID, b.ID) }),
+		sandbox: tree(func(a, b *Task) int { return cmp.Compare(a.Sandbox, b.Sandbox) }),
+		byVolume: tree(func(a, b *Attachment) int {
+			return cmp.Or(cmp.Compare(a.Volume, b.Volume), cmp.Compare(a.Task, b.Task), cmp.Compare(a.Path, b.Path))
+		}),
+		byTask: tree(func(a, b *Attachment) int {
+			return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.Volume, b.Volume), cmp.Compare(a.Path, b.Path))
+		}),
+		faults: tree(func(a, b *fault) int { return compareUnits(a.unit, b.unit) }),
+	}
+}
+
+func tree[T any](compare func(a, b T) int) *btree.BTreeG[T] {
+	less := func(a, b T) bool { return compare(a, b) < 0 }
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+}
+
+func compareUnits(a, b Unit) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Disk, b.Disk), cmp.Compare(a.Volume, b.Volume),
+		cmp.Compare(a.Task, b.Task), cmp.Compare(a.Path, b.Path))
+}
+
+// accountKey is equal exactly for the same disk and an equal reservation stack.
+func accountKey(disk string, stack []resource.Reservation) string {
+	return disk + "\x00" + resource.StackKey(stack)
+}
+
+// Disk finds a disk by its key; "" is the root disk.
+func (s *State) Disk(key string) (*Disk, bool) {
+	d, ok := s.disks[key]
+	return d, ok
+}
+
+// Disks yields every disk in no particular order.
+func (s *State) Disks() iter.Seq[*Disk] { return maps.Values(s.disks) }
+
+// Volume finds a volume, tombstones included, by its UUID.
+func (s *State) Volume(id UUID) (*Volume, bool) { return s.volumes.Get(&Volume{UUID: id}) }
+
+// Named finds the volume that has a name; tombstones have none any more.
+func (s *State) Named(n Name) (*Volume, bool) { return s.names.Get(&Volume{Name: n}) }
+
+// Find finds a volume by "role/id" or by UUID. ErrNotFound tells what was asked for.
+func (s *State) Find(ref string) (*Volume, error) {
+	if n, ok := ParseName(ref); ok {
+		if v, ok := s.Named(n); ok {
+			return v, nil
+		}
+	}
+	if v, ok := s.Volume(UUID(ref)); ok {
+		return v, nil
+	}
+	return nil, refuse(ErrNotFound, "there is no volume %q", ref)
+}
+
+// Volumes yields every volume that comes after a name, in the order of names, without
+// tombstones; start with the zero Name.
+func (s *State) Volumes(after Name) iter.Seq[*Volume] {
+	return func(yield func(*Volume) bool) {
+		s.names.Ascend(&Volume{Name: after}, func(v *Volume) bool { return v.Name == after || yield(v) })
+	}
+}
+
+// Tombstones yields the volumes that are being destroyed. It walks all volumes.
+func (s *State) Tombstones() iter.Seq[*Volume] {
+	return func(yield func(*Volume) bool) {
+		s.volumes.Scan(func(v *Volume) bool { return v.Phase != Destroying || yield(v) })
+	}
+}
+
+// CountVolumes is the number of volumes, with and without those being destroyed.
+func (s *State) CountVolumes() (live, all int) { return s.names.Len(), s.volumes.Len() }
+
+// Task finds a task.
+func (s *State) Task(id string) (*Task, bool) { return s.tasks.Get(&Task{ID: id}) }
+
+// Tasks yields every task whose id comes after the one given, in order.
+func (s *State) Tasks(after string) iter.Seq[*Task] {
+	return func(yield func(*Task) bool) {
+		s.tasks.Ascend(&Task{ID: after}, func(t *Task) bool { return t.ID == after || yield(t) })
+	}
+}
+
+// CountTasks and CountAttachments are what their names say, tombstones included.
+func (s *State) CountTasks() int       { return s.tasks.Len() }
+func (s *State) CountAttachments() int { return s.byVolume.Len() }
+
+// Attachment finds an attachment by its unit.
+func (s *State) Attachment(u Unit) (*Attachment, bool) {
+	return s.byVolume.Get(&Attachment{Volume: u.Volume, Task: u.Task, Path: u.Path})
+}
+
+// AttachmentsOf yields the attachments of a volume, by task and path.
+func (s *State) AttachmentsOf(id UUID) iter.Seq[*Attachment] {
+	return func(yield func(*Attachment) bool) {
+		s.byVolume.Ascend(&Attachment{Volume: id}, func(a *Attachment) bool { return a.Volume == id && yield(a) })
+	}
+}
+
+// AttachmentsIn yields the attachments of a task, by volume and path.
+func (s *State) AttachmentsIn(task string) iter.Seq[*Attachment] {
+	return func(yield func(*Attachment) bool) {
+		s.byTask.Ascend(&Attachment{Task: task}, func(a *Attachment) bool { return a.Task == task && yield(a) })
+	}
+}
+
+// Holders is the set whose size is the reference count: the tasks that have or have
+// claimed the volume, or whose mounts of it are not gone yet, by task id.
+func (s *State) Holders(id UUID) []Holder {
+	var hs []Holder
+	for a := range s.AttachmentsOf(id) {
+		if n := len(hs); n > 0 && hs[n-1].Task == a.Task {
+			hs[n-1] = merge(hs[n-1], a)
+			continue
+		}
+		h := Holder{Task: a.Task, Mode: a.Mode, Via: a.Via, Since: a.Since, Targets: []string{a.Path}}
+		if t, ok := s.Task(a.Task); ok {
+			h.PID = t.Lease.PID
+		}
+		hs = append(hs, h)
+	}
+	return hs
+}
+
+// merge adds one more attachment of the same task: the widest mode, the earliest time.
+func merge(h Holder, a *Attachment) Holder {
+	if a.Mode == resource.RW {
+		h.Mode = resource.RW
+	}
+	if a.Since.Before(h.Since) {
+		h.Since = a.Since
+	}
+	h.Targets = append(h.Targets, a.Path)
+	return h
+}
+
+// Accounts yields the space of every disk that is not carved into volumes, by disk and
+// reservation. Their number grows with the kinds of reservations, not with volumes.
+func (s *State) Accounts() iter.Seq[Account] {
+	return func(yield func(Account) bool) {
+		s.accounts.Scan(func(e *entry) bool { return yield(e.Account) })
+	}
+}
+
+// Free is the space of a disk that has exactly these reservations and is not carved.
+func (s *State) Free(disk string, stack []resource.Reservation) resource.Scalar {
+	if e, ok := s.accounts.Get(&entry{key: accountKey(disk, stack)}); ok {
+		return e.Free
+	}
+	return 0
+}
+
+// Fault tells what keeps a unit from being what it should be.
+func (s *State) Fault(u Unit) (Fault, bool) {
+	f, ok := s.faults.Get(&fault{unit: u})
+	if !ok {
+		return Fault{}, false
+	}
+	return f.Fault, true
+}
+
+// Faults yields every fault with its unit, by unit.
+func (s *State) Faults() iter.Seq2[Unit, Fault] {
+	return func(yield func(Unit, Fault) bool) {
+		s.faults.Scan(func(f *fault) bool { return yield(f.unit, f.Fault) })
+	}
+}
+
+// Units yields everything that is reconciled: what an agent looks at when it starts.
+func (s *State) Units() iter.Seq[Unit] {
+	return func(yield func(Unit) bool) {
+		for key := range s.disks {
+			if !yield(UnitOfDisk(key)) {
+				return
+			}
+		}
+		more := true
+		s.volumes.Scan(func(v *Volume) bool { more = yield(UnitOfVolume(v.UUID)); return more })
+		if more {
+			s.tasks.Scan(func(t *Task) bool { more = yield(UnitOfTask(t.ID)); return more })
+		}
+		if more {
+			s.byVolume.Scan(func(a *Attachment) bool { return yield(a.Unit()) })
+		}
+	}
+}
