@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,9 @@ const (
 	OpGrowVolume   = "GROW_VOLUME"
 	OpShrinkVolume = "SHRINK_VOLUME"
 )
+
+// operationTypes are the types; a type in lower case is the name of its body.
+var operationTypes = []string{OpReserve, OpUnreserve, OpCreate, OpDestroy, OpGrowVolume, OpShrinkVolume}
 
 // Operation is Mesos' Offer.Operation: its type, and the one body of that type.
 type Operation struct {
@@ -99,19 +103,19 @@ var (
 	operationsBodyShape = shapeOf(reflect.TypeFor[wireOperations]())
 )
 
-// ParseOperations reads what `tenon op apply` and the API take: one operation, a list
-// of them, or {"operations": […]}. It is as strict as the resources in them.
+// ParseOperations reads what people and programs hand in: one operation, a list of
+// them, or {"operations": […]}. It is as strict as the resources in them.
 func ParseOperations(data []byte) ([]Operation, error) {
 	var list []wireOperation
 	switch data = bytes.TrimSpace(data); {
 	case bytes.HasPrefix(data, []byte("[")):
 		if err := operationListShape.decode(data, &list); err != nil {
-			return nil, invalidf("operations: %s", err)
+			return nil, unreadable(data, "operations", err)
 		}
 	case hasField(data, "operations"):
 		var body wireOperations
 		if err := operationsBodyShape.decode(data, &body); err != nil {
-			return nil, invalidf("%s", err)
+			return nil, unreadable(data, "body", err)
 		}
 		list = body.Operations
 	default:
@@ -124,12 +128,54 @@ func ParseOperations(data []byte) ([]Operation, error) {
 	return operationsOf(list)
 }
 
+// UnmarshalJSON reads an operation as strictly as a resource, and refuses one that
+// Validate would.
+func (o *Operation) UnmarshalJSON(data []byte) error {
+	var w wireOperation
+	if err := operationShape.decode(data, &w); err != nil {
+		return unreadable(data, "operation", err)
+	}
+	read, err := w.operation()
+	if err != nil {
+		return err
+	}
+	*o = read
+	return nil
+}
+
 // hasField reports whether data is an object with that field.
 func hasField(data []byte, name string) bool {
 	var object map[string]json.RawMessage
 	_ = json.Unmarshal(data, &object) // what is wrong with it, the strict decoder says
 	_, ok := object[name]
 	return ok
+}
+
+// unreadable says why data could not be read. If it holds an operation of another type,
+// that says more than the first field of it that is unknown here.
+func unreadable(data []byte, what string, err error) error {
+	type typed struct {
+		Type string `json:"type"`
+	}
+	var list []typed
+	if json.Unmarshal(data, &list) != nil {
+		var body struct {
+			typed
+			Operations []typed `json:"operations"`
+		}
+		_ = json.Unmarshal(data, &body) // whatever it holds; err says the rest
+		list = append(body.Operations, body.typed)
+	}
+	for _, t := range list {
+		if t.Type != "" && !slices.Contains(operationTypes, t.Type) {
+			return unknownType(t.Type)
+		}
+	}
+	return invalidf("%s: %s", what, err)
+}
+
+func unknownType(name string) error {
+	return invalidf("operation type %s is unknown; known are %s", shorten(name), strings.Join(operationTypes, ", "))
 }
 
 func operationsOf(list []wireOperation) ([]Operation, error) {
@@ -143,84 +189,50 @@ func operationsOf(list []wireOperation) ([]Operation, error) {
 	return operations, nil
 }
 
-// UnmarshalJSON reads an operation as strictly as a resource, and refuses one that
-// Validate would.
-func (o *Operation) UnmarshalJSON(data []byte) error {
-	var w wireOperation
-	if err := operationShape.decode(data, &w); err != nil {
-		return invalidf("operation: %s", err)
-	}
-	read, err := w.operation()
-	if err != nil {
-		return err
-	}
-	*o = read
-	return nil
-}
-
 // Validate says whether o has a known type, the body of that type, no other, and in it
 // at least one resource. What the resources say is not looked at.
 func (o Operation) Validate() error {
-	bodies := o.bodies()
-	known := make([]string, len(bodies))
-	found := false
-	for i, b := range bodies {
-		known[i] = b.kind
-		switch own := b.kind == o.Type; {
-		case own && !b.set:
-			return invalidf("operation %s without '%s'", o.Type, strings.ToLower(b.kind))
-		case !own && b.set:
-			return invalidf("operation %s with '%s' set", shorten(o.Type), strings.ToLower(b.kind))
-		case own && b.size == 0:
-			return invalidf("operation %s: Operation contains no resources", o.Type)
-		case own:
-			found = true
+	if !slices.Contains(operationTypes, o.Type) {
+		return unknownType(o.Type)
+	}
+	for i, set := range o.bodies() {
+		kind := operationTypes[i]
+		switch field := strings.ToLower(kind); {
+		case kind == o.Type && !set:
+			return invalidf("operation %s: '%s' is not set", o.Type, field)
+		case kind != o.Type && set:
+			return invalidf("operation %s: '%s' must not be set", o.Type, field)
 		}
 	}
-	if !found {
-		return invalidf("operation type %s is unknown; known are %s", shorten(o.Type), strings.Join(known, ", "))
+	if len(o.Resources()) == 0 {
+		return invalidf("operation %s: Operation contains no resources", o.Type)
 	}
 	return nil
 }
 
-// body is what Validate needs to know of one of an operation's bodies.
-type body struct {
-	kind string
-	set  bool
-	size int // number of resources in it
-}
-
-func (o Operation) bodies() []body {
-	list := []body{
-		{kind: OpReserve, set: o.Reserve != nil},
-		{kind: OpUnreserve, set: o.Unreserve != nil},
-		{kind: OpCreate, set: o.Create != nil},
-		{kind: OpDestroy, set: o.Destroy != nil},
-		{kind: OpGrowVolume, set: o.GrowVolume != nil},
-		{kind: OpShrinkVolume, set: o.ShrinkVolume != nil},
+// bodies says which bodies are set, in the order of operationTypes.
+func (o Operation) bodies() []bool {
+	return []bool{
+		o.Reserve != nil, o.Unreserve != nil, o.Create != nil,
+		o.Destroy != nil, o.GrowVolume != nil, o.ShrinkVolume != nil,
 	}
-	size := len(o.Resources())
-	for i := range list {
-		list[i].size = size
-	}
-	return list
 }
 
 // Resources are the resources that an operation names as its result or its object: not
 // the source of a RESERVE.
 func (o Operation) Resources() []Resource {
 	switch {
-	case o.Type == OpReserve && o.Reserve != nil:
+	case o.Reserve != nil:
 		return o.Reserve.Resources
-	case o.Type == OpUnreserve && o.Unreserve != nil:
+	case o.Unreserve != nil:
 		return o.Unreserve.Resources
-	case o.Type == OpCreate && o.Create != nil:
+	case o.Create != nil:
 		return o.Create.Volumes
-	case o.Type == OpDestroy && o.Destroy != nil:
+	case o.Destroy != nil:
 		return o.Destroy.Volumes
-	case o.Type == OpGrowVolume && o.GrowVolume != nil:
+	case o.GrowVolume != nil:
 		return []Resource{o.GrowVolume.Volume, o.GrowVolume.Addition}
-	case o.Type == OpShrinkVolume && o.ShrinkVolume != nil:
+	case o.ShrinkVolume != nil:
 		return []Resource{o.ShrinkVolume.Volume}
 	}
 	return nil

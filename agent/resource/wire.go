@@ -96,7 +96,4 @@ type wireRoot struct {
 	Root *string `json:"root,omitempty"`
 }
 
-var (
-	resourceShape = shapeOf(reflect.TypeFor[wireResource]())
-	listShape     = shapeOf(reflect.TypeFor[[]wireResource]())
-)
+var resourceShape = shapeOf(reflect.TypeFor[wireResource]())
