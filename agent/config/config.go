@@ -1,0 +1,123 @@
+// Package config makes one validated Config of the defaults, a TOML file, the
+// environment (TENON_*) and the command line's flags; each overrides the ones before
+// it. Every way speaks of the same settings by the same names and goes through the
+// same parser.
+//
+// It is not for what needs the host: whether a directory exists, how large a file
+// system is, whether a group is known. The agent finds out when it uses them.
+//
+// A Config that Load returned is valid, and nobody changes it afterwards.
+package config
+
+import (
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"tenon/agent/resource"
+)
+
+// DefaultFile is the file that the agent reads when none is named.
+const DefaultFile = "/etc/tenon/tenon.toml"
+
+// Config is all that an operator decides about one agent. Paths are absolute and
+// clean.
+type Config struct {
+	// StateDir holds the journal and the agent's identity.
+	StateDir string
+
+	// Socket is the path of the API's unix socket. It is not used when systemd hands
+	// one over.
+	Socket string
+
+	// Group may use the socket besides root. Where the host does not know it, or
+	// when it is empty, only root may.
+	Group string
+
+	// Pool is the directory on the root disk that volumes are made in.
+	Pool string
+
+	// PoolSize is how much of the root disk is offered; 0 leaves it to the agent
+	// (spec.md 1.10).
+	PoolSize resource.Bytes
+
+	// Disks are the sources of space besides the root disk.
+	Disks []Disk
+
+	// SandboxRoots are the directories beneath which a task's sandbox may be. The
+	// agent makes its own in the first. There is at least one.
+	SandboxRoots []string
+
+	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
+	// agent makes those of tasks.
+	CgroupParent string
+
+	// LogLevel is the least severe level that is logged.
+	LogLevel slog.Level
+
+	// LogFormat is how a line of the log is written.
+	LogFormat LogFormat
+
+	// RequestTimeout ends a call whose work has not converged by then. The work goes
+	// on, and the same call may be made again.
+	RequestTimeout time.Duration
+
+	// ReconcileWorkers is how many volumes are worked on at once.
+	ReconcileWorkers int
+}
+
+// Disk is a directory on a disk of its own, offered as a source of type PATH.
+type Disk struct {
+	// Path is the directory.
+	Path string
+
+	// Size is how much of it is offered; 0 leaves it to the agent.
+	Size resource.Bytes
+}
+
+// LogFormat is a way to write the log.
+type LogFormat string
+
+// The log's formats: for people and for programs.
+const (
+	Text LogFormat = "text"
+	JSON LogFormat = "json"
+)
+
+// Default is the configuration of an agent about which nothing was said.
+func Default() Config {
+	return Config{
+		StateDir:         "/var/lib/tenon/state",
+		Socket:           "/run/tenon/tenon.sock",
+		Group:            "tenon",
+		Pool:             "/var/lib/tenon/pool",
+		SandboxRoots:     []string{"/var/lib/tenon/sandboxes"},
+		CgroupParent:     "/tenon",
+		LogLevel:         slog.LevelInfo,
+		LogFormat:        Text,
+		RequestTimeout:   time.Minute,
+		ReconcileWorkers: 8,
+	}
+}
+
+// Dev is the configuration of an agent that is tried out: all it has lies beneath
+// dir, which must be absolute, and it tells all it does.
+func Dev(dir string) Config {
+	c := Default()
+	c.StateDir = filepath.Join(dir, "state")
+	c.Socket = filepath.Join(dir, "tenon.sock")
+	c.Group = ""
+	c.Pool = filepath.Join(dir, "pool")
+	c.SandboxRoots = []string{filepath.Join(dir, "sandboxes")}
+	c.CgroupParent = "/tenon-" + filepath.Base(dir)
+	c.LogLevel = slog.LevelDebug
+	return c
+}
+
+// clone returns a copy that shares nothing with c.
+func (c Config) clone() Config {
+	c.Disks = slices.Clone(c.Disks)
+	c.SandboxRoots = slices.Clone(c.SandboxRoots)
+	return c
+}

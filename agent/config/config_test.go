@@ -1,0 +1,351 @@
+package config_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"tenon/agent/config"
+	"tenon/agent/resource"
+)
+
+const gib = 1024 * resource.MiB
+
+// mustWrite writes a configuration file and returns its path.
+func mustWrite(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tenon.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// problems splits a joined error into its lines, without the file's directory.
+func problems(err error) []string {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		if at := strings.Index(line, "tenon.toml"); at > 0 {
+			lines[i] = line[at:]
+		}
+	}
+	return lines
+}
+
+func TestTheDefaultsAndTheDevelopersConfigurationAreValid(t *testing.T) {
+	t.Parallel()
+	if err := config.Default().Validate(); err != nil {
+		t.Errorf("Default(): %v", err)
+	}
+	dir := t.TempDir()
+	dev := config.Dev(dir)
+	if err := dev.Validate(); err != nil {
+		t.Errorf("Dev(): %v", err)
+	}
+	for _, path := range append([]string{dev.StateDir, dev.Pool, dev.Socket}, dev.SandboxRoots...) {
+		if !strings.HasPrefix(path, dir+"/") {
+			t.Errorf("Dev(%s) has %s outside", dir, path)
+		}
+	}
+	if got := config.Default().CgroupParent; dev.CgroupParent == got {
+		t.Errorf("Dev() shares the cgroup %s with the host's agent", got)
+	}
+}
+
+func TestEachSourceOverridesTheOnesBeforeIt(t *testing.T) {
+	t.Parallel()
+	file := mustWrite(t, `
+state_dir = "/file/state"
+socket = "/file/sock"
+group = "file"
+pool_size = 2048
+sandbox_roots = ["/file/a", "/file/b"]
+log_level = "warn"
+request_timeout = "5s"
+reconcile_workers = 3
+[[disk]]
+path = "/mnt/one"
+size = "1.5GiB"
+[[disk]]
+path = "/mnt/two"
+`)
+	got, err := config.Load(config.Default(), config.Sources{
+		File:    file,
+		Environ: []string{"TENON_GROUP=env", "TENON_SOCKET=/env/sock", "TENON_POOL_SIZE=3GiB", "TENON_TEST_ROOT=1", "PATH=/bin", "TENONX=1"},
+		Flags:   map[string]string{"socket": "/flag/sock", "sandbox_roots": "/flag/a,/flag/b", "log_format": "json"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.StateDir = "/file/state"
+	want.Socket = "/flag/sock"
+	want.Group = "env"
+	want.PoolSize = 3 * gib
+	want.SandboxRoots = []string{"/flag/a", "/flag/b"}
+	want.LogLevel = slog.LevelWarn
+	want.LogFormat = config.JSON
+	want.RequestTimeout = 5 * time.Second
+	want.ReconcileWorkers = 3
+	want.Disks = []config.Disk{{Path: "/mnt/one", Size: 3 * gib / 2}, {Path: "/mnt/two"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Load() (-want +got):\n%s", diff)
+	}
+}
+
+func TestWithoutSourcesTheBaseIsLoadedAndNotShared(t *testing.T) {
+	t.Parallel()
+	base := config.Default()
+	got, err := config.Load(base, config.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(base, got); diff != "" {
+		t.Errorf("Load() (-want +got):\n%s", diff)
+	}
+	got.SandboxRoots[0] = "/changed"
+	if base.SandboxRoots[0] == "/changed" {
+		t.Error("the loaded configuration shares its lists with the base")
+	}
+}
+
+func TestANumberInTheFileIsASizeInMiBAsInText(t *testing.T) {
+	t.Parallel()
+	for _, size := range []string{`2048`, `"2048"`, `"2GiB"`} {
+		got, err := config.Load(config.Default(), config.Sources{File: mustWrite(t, "pool_size = "+size)})
+		if err != nil || got.PoolSize != 2*gib {
+			t.Errorf("pool_size = %s is %d, %v, want %d", size, got.PoolSize, err, 2*gib)
+		}
+	}
+}
+
+func TestAMissingFileIsAnErrorUnlessItMayBeMissing(t *testing.T) {
+	t.Parallel()
+	from := config.Sources{File: filepath.Join(t.TempDir(), "none.toml")}
+	if _, err := config.Load(config.Default(), from); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load() = %v, want fs.ErrNotExist", err)
+	}
+	from.FileOptional = true
+	if _, err := config.Load(config.Default(), from); err != nil {
+		t.Errorf("Load() of an optional file = %v, want nil", err)
+	}
+	from.File = t.TempDir() // exists, but cannot be read
+	if _, err := config.Load(config.Default(), from); err == nil {
+		t.Error("Load() of an unreadable optional file succeeded")
+	}
+}
+
+func TestAllProblemsOfAllSourcesAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	file := mustWrite(t, `# line 1
+statedir = "/x"
+pool = ["/a"]
+pool_size = "lots"
+reconcile_workers = 0
+log_level = 1.5
+[[disk]]
+path = "/mnt/one"
+sise = "1GiB"
+size = "1furlong"
+`)
+	_, err := config.Load(config.Default(), config.Sources{
+		File:    file,
+		Environ: []string{"TENON_SOKET=/x", "TENON_socket=/x", "TENON_REQUEST_TIMEOUT=soon"},
+		Flags:   map[string]string{"poool": "/x", "log_level": "loud", "log_format": "xml"},
+	})
+	want := []string{
+		"tenon.toml: line 2: unknown key statedir",
+		"tenon.toml: line 9: unknown key disk.sise",
+		"tenon.toml: log_level: 1.5 is neither a text nor a whole number",
+		"tenon.toml: pool: [/a] is not what it takes: a list for sandbox_roots, else a text or a number",
+		"tenon.toml: pool_size: ",
+		"tenon.toml: disk 1: size: ",
+		"environment: unknown variable TENON_SOKET",
+		"environment: unknown variable TENON_socket",
+		`environment: TENON_REQUEST_TIMEOUT: time: invalid duration "soon"`,
+		"command line: unknown setting poool",
+		`command line: --log-level: "loud" is none of debug, info, warn, error`,
+		`log_format: "xml" is neither text nor json`,
+		"reconcile_workers: 0 is not between 1 and 256",
+	}
+	got := problems(err)
+	if len(got) != len(want) {
+		t.Fatalf("%d problems, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("problem %d is %q, want it to begin with %q", i, got[i], want[i])
+		}
+	}
+}
+
+func TestASyntaxErrorSaysWhereItIs(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(config.Default(), config.Sources{File: mustWrite(t, "group = \"a\"\npool = \n")})
+	if got := problems(err); len(got) == 0 || !strings.HasPrefix(got[0], "tenon.toml: line 2, column ") {
+		t.Errorf("Load() = %q, want it to name line 2", got)
+	}
+}
+
+func TestAnInvalidConfigurationIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*config.Config)
+		want   []string
+	}{
+		"a relative path": {func(c *config.Config) { c.Pool = "pool" },
+			[]string{"pool: pool is not an absolute path"}},
+		"an unclean path": {func(c *config.Config) { c.Pool = "/a/../b" },
+			[]string{"pool: /a/../b is not a clean path: write /b"}},
+		"no path": {func(c *config.Config) { c.StateDir = ""; c.Disks = []config.Disk{{}} },
+			[]string{"state_dir: a path is needed", "disk 1: path: a path is needed"}},
+		"the whole host": {func(c *config.Config) { c.SandboxRoots = []string{"/"} },
+			[]string{"sandbox_roots: / is the whole host"}},
+		"a comma": {func(c *config.Config) { c.Pool = "/a,b" },
+			[]string{`pool: "/a,b" holds a comma or a control character`}},
+		"a pool in a sandbox root": {func(c *config.Config) { c.Pool = c.SandboxRoots[0] + "/pool" },
+			[]string{"pool: /var/lib/tenon/sandboxes/pool is inside sandbox_roots: /var/lib/tenon/sandboxes"}},
+		"a sandbox root in the pool": {func(c *config.Config) { c.SandboxRoots = append(c.SandboxRoots, c.Pool+"/live") },
+			[]string{"sandbox_roots: /var/lib/tenon/pool/live is inside pool: /var/lib/tenon/pool"}},
+		"the journal in the pool": {func(c *config.Config) { c.StateDir = c.Pool + "/state" },
+			[]string{"state_dir: /var/lib/tenon/pool/state is inside pool: /var/lib/tenon/pool"}},
+		"the pool in the journal's directory": {func(c *config.Config) { c.Pool = c.StateDir + "/pool" },
+			[]string{"pool: /var/lib/tenon/state/pool is inside state_dir: /var/lib/tenon/state"}},
+		"equal disks": {func(c *config.Config) { c.Disks = []config.Disk{{Path: "/d"}, {Path: "/d"}} },
+			[]string{"disk 1: path and disk 2: path are the same directory /d"}},
+		"nested disks": {func(c *config.Config) { c.Disks = []config.Disk{{Path: "/d/e"}, {Path: "/d"}} },
+			[]string{"disk 1: path: /d/e is inside disk 2: path: /d"}},
+		"a disk in the pool": {func(c *config.Config) { c.Disks = []config.Disk{{Path: c.Pool + "/d"}} },
+			[]string{"disk 1: path: /var/lib/tenon/pool/d is inside pool: /var/lib/tenon/pool"}},
+		"a socket in a sandbox": {func(c *config.Config) { c.Socket = c.SandboxRoots[0] + "/s" },
+			[]string{"socket: /var/lib/tenon/sandboxes/s is inside sandbox_roots: /var/lib/tenon/sandboxes"}},
+		"a socket too long for the kernel": {func(c *config.Config) { c.Socket = "/" + strings.Repeat("s", 107) },
+			[]string{"socket: /" + strings.Repeat("s", 107) + " has 108 bytes, a socket's path holds 107"}},
+		"no sandbox root": {func(c *config.Config) { c.SandboxRoots = nil },
+			[]string{"sandbox_roots: at least one is needed"}},
+		"sizes below the least": {func(c *config.Config) { c.PoolSize = 100; c.Disks = []config.Disk{{Path: "/d", Size: -1}} },
+			[]string{"disk 1: size: -1 bytes are less than a volume's least of 1 MiB", "pool_size: 100 bytes are less than a volume's least of 1 MiB"}},
+		"a group that cannot be": {func(c *config.Config) { c.Group = "no such:group" },
+			[]string{`group: "no such:group" is not a group's name`}},
+		"a cgroup beneath the service": {func(c *config.Config) { c.CgroupParent = "/system.slice/tenon.service/tasks" },
+			[]string{"cgroup_parent: /system.slice/tenon.service/tasks is beneath the agent's own service, which then cannot be restarted while tasks run"}},
+		"a timeout that ends every call": {func(c *config.Config) { c.RequestTimeout = time.Millisecond },
+			[]string{"request_timeout: 1ms is not between 1s and 1h0m0s"}},
+		"too many workers": {func(c *config.Config) { c.ReconcileWorkers = 257 },
+			[]string{"reconcile_workers: 257 is not between 1 and 256"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := config.Default()
+			c.change(&got)
+			if diff := cmp.Diff(c.want, problems(got.Validate())); diff != "" {
+				t.Errorf("Validate() (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatLooksLikeNestingButIsNotIsFine(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	c.Disks = []config.Disk{{Path: c.Pool + "2", Size: gib}, {Path: "/mnt/disk", Size: resource.MiB}, {Path: "/mnt/disk-2"}}
+	c.Group = ""
+	c.Socket = c.StateDir + "/tenon.sock"
+	if err := c.Validate(); err != nil {
+		t.Errorf("Validate() = %v, want nil", err)
+	}
+}
+
+func TestTheExampleLoadsToTheDefaults(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := config.Write(&b, config.Default()); err != nil {
+		t.Fatal(err)
+	}
+	base := config.Config{} // so that every value must come from the file
+	got, err := config.Load(base, config.Sources{File: mustWrite(t, b.String())})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	if diff := cmp.Diff(config.Default(), got); diff != "" {
+		t.Errorf("the example loads to (-default +got):\n%s", diff)
+	}
+	for line := range strings.Lines(b.String()) {
+		if len(line) > 90 {
+			t.Errorf("line too long to read: %s", line)
+		}
+	}
+}
+
+func TestWhatIsWrittenIsReadBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		want := draw(rt)
+		var b bytes.Buffer
+		if err := config.Write(&b, want); err != nil {
+			rt.Fatal(err)
+		}
+		path := filepath.Join(dir, "tenon.toml")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		got, err := config.Load(config.Default(), config.Sources{File: path})
+		if err != nil {
+			rt.Fatalf("%v\n%s", err, b.String())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			rt.Fatalf("read back (-written +got):\n%s\n%s", diff, b.String())
+		}
+	})
+}
+
+// draw returns some valid configuration.
+func draw(rt *rapid.T) config.Config {
+	name := rapid.StringMatching(`[a-z"'\\#= ]{1,10}`)
+	size := rapid.Int64Range(int64(resource.MiB), 1<<55)
+	c := config.Default()
+	c.StateDir = "/state/" + name.Draw(rt, "state")
+	c.Pool = "/pool/" + name.Draw(rt, "pool")
+	c.Socket = "/run/" + name.Draw(rt, "socket")
+	c.CgroupParent = "/cgroup/" + name.Draw(rt, "cgroup")
+	c.Group = rapid.SampledFrom([]string{"", "tenon", "a_b-1"}).Draw(rt, "group")
+	c.PoolSize = resource.Bytes(size.Draw(rt, "pool size"))
+	c.LogLevel = rapid.SampledFrom([]slog.Level{-4, 0, 4, 8}).Draw(rt, "level")
+	c.LogFormat = rapid.SampledFrom([]config.LogFormat{config.Text, config.JSON}).Draw(rt, "format")
+	c.RequestTimeout = time.Duration(rapid.Int64Range(int64(time.Second), int64(time.Hour)).Draw(rt, "timeout"))
+	c.ReconcileWorkers = rapid.IntRange(1, 256).Draw(rt, "workers")
+	c.SandboxRoots = nil
+	for i := range rapid.IntRange(1, 3).Draw(rt, "roots") {
+		c.SandboxRoots = append(c.SandboxRoots, fmt.Sprintf("/root%d/%s", i, name.Draw(rt, "root")))
+	}
+	for i := range rapid.IntRange(0, 3).Draw(rt, "disks") {
+		disk := config.Disk{Path: fmt.Sprintf("/disk%d/%s", i, name.Draw(rt, "disk")), Size: resource.Bytes(size.Draw(rt, "size"))}
+		c.Disks = append(c.Disks, disk)
+	}
+	return c
+}
+
+func TestAWriterThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err := errors.Join(err, r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Write(w, config.Default()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Write() = %v, want os.ErrClosed", err)
+	}
+}

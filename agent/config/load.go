@@ -1,0 +1,227 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"tenon/agent/resource"
+)
+
+// Sources are what a configuration is made of besides the defaults, weakest first.
+type Sources struct {
+	// File is the path of a TOML file; empty for none.
+	File string
+
+	// FileOptional makes no error of a File that does not exist.
+	FileOptional bool
+
+	// Environ is the environment as os.Environ returns it.
+	Environ []string
+
+	// Flags are the values given on the command line, by setting ("state_dir").
+	Flags map[string]string
+}
+
+// Load returns base, overridden by the sources and validated. The error joins all
+// problems that were found, in all sources at once; each says where its value is
+// from. A setting that nobody knows is an error in every source, so that a mistyped
+// name does not pass as a default.
+func Load(base Config, from Sources) (Config, error) {
+	c := base.clone()
+	var errs []error
+	if from.File != "" {
+		errs = append(errs, applyFile(&c, from))
+	}
+	errs = append(errs, applyEnviron(&c, from.Environ), applyFlags(&c, from.Flags))
+	// A value that could not be read has left the weaker source's in place, so what
+	// is found now is wrong by itself.
+	if err := errors.Join(append(errs, c.Validate())...); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// document is the file. A value may be a text or a number: "2048" and 2048 are the
+// same size.
+type document struct {
+	StateDir         any `toml:"state_dir"`
+	Socket           any `toml:"socket"`
+	Group            any `toml:"group"`
+	Pool             any `toml:"pool"`
+	PoolSize         any `toml:"pool_size"`
+	SandboxRoots     any `toml:"sandbox_roots"`
+	CgroupParent     any `toml:"cgroup_parent"`
+	LogLevel         any `toml:"log_level"`
+	LogFormat        any `toml:"log_format"`
+	RequestTimeout   any `toml:"request_timeout"`
+	ReconcileWorkers any `toml:"reconcile_workers"`
+	Disk             []struct {
+		Path string `toml:"path"`
+		Size any    `toml:"size"`
+	} `toml:"disk"`
+}
+
+// values returns the settings that the document holds, by name.
+func (d document) values() map[string]any {
+	all := map[string]any{
+		"state_dir": d.StateDir, "socket": d.Socket, "group": d.Group, "pool": d.Pool,
+		"pool_size": d.PoolSize, "sandbox_roots": d.SandboxRoots, "cgroup_parent": d.CgroupParent,
+		"log_level": d.LogLevel, "log_format": d.LogFormat,
+		"request_timeout": d.RequestTimeout, "reconcile_workers": d.ReconcileWorkers,
+	}
+	for name, value := range all {
+		if value == nil {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// applyFile applies the file of the sources.
+func applyFile(c *Config, from Sources) error {
+	b, err := os.ReadFile(from.File)
+	if from.FileOptional && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	var d document
+	decoder := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
+	// With unknown keys, the known ones have been read all the same.
+	err = located(from.File, decoder.Decode(&d))
+	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d))
+}
+
+// applyValues applies all of the document but its disks.
+func applyValues(c *Config, file string, d document) error {
+	var errs []error
+	texts := map[string]string{}
+	for name, value := range d.values() {
+		list, isList := value.([]any)
+		if !isList {
+			list = []any{value}
+		}
+		if isList != (name == "sandbox_roots") {
+			errs = append(errs, fmt.Errorf("%s: %s: %v is not what it takes: a list for sandbox_roots, else a text or a number", file, name, value))
+			continue
+		}
+		words, err := scalars(list)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s: %w", file, name, err))
+			continue
+		}
+		texts[name] = strings.Join(words, ",")
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	errs = append(errs, apply(c, func(name string) string { return file + ": " + name }, texts))
+	return errors.Join(errs...)
+}
+
+// applyDisks replaces the disks by the document's, if it has any.
+func applyDisks(c *Config, file string, d document) error {
+	var errs []error
+	var disks []Disk
+	for i, entry := range d.Disk {
+		disk := Disk{Path: entry.Path}
+		if entry.Size != nil {
+			words, err := scalars([]any{entry.Size})
+			if err == nil {
+				disk.Size, err = resource.ParseBytes(words[0])
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: disk %d: size: %w", file, i+1, err))
+			}
+		}
+		disks = append(disks, disk)
+	}
+	if disks != nil {
+		c.Disks = disks
+	}
+	return errors.Join(errs...)
+}
+
+// scalars returns texts and whole numbers as texts.
+func scalars(list []any) ([]string, error) {
+	var words []string
+	for _, value := range list {
+		switch value.(type) {
+		case string, int64:
+			words = append(words, fmt.Sprint(value))
+		default:
+			return nil, fmt.Errorf("%v is neither a text nor a whole number", value)
+		}
+	}
+	return words, nil
+}
+
+// located turns an error of the TOML parser into lines that say where it is.
+func located(file string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var errs []error
+		for i := range unknown.Errors {
+			line, _ := unknown.Errors[i].Position()
+			errs = append(errs, fmt.Errorf("%s: line %d: unknown key %s", file, line, strings.Join(unknown.Errors[i].Key(), ".")))
+		}
+		return errors.Join(errs...)
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		line, column := syntax.Position()
+		return fmt.Errorf("%s: line %d, column %d: %w", file, line, column, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+const (
+	envPrefix = "TENON_"
+	testEnv   = envPrefix + "TEST_" // belongs to the tests
+)
+
+// applyEnviron applies the variables that begin with TENON_.
+func applyEnviron(c *Config, environ []string) error {
+	var errs []error
+	values := map[string]string{}
+	for _, entry := range environ {
+		variable, value, _ := strings.Cut(entry, "=")
+		name, ours := strings.CutPrefix(variable, envPrefix)
+		if !ours || strings.HasPrefix(variable, testEnv) {
+			continue
+		}
+		if name = strings.ToLower(name); !known(name) || variable != envName(name) {
+			errs = append(errs, fmt.Errorf("environment: unknown variable %s", variable))
+			continue
+		}
+		values[name] = value
+	}
+	errs = append(errs, apply(c, func(name string) string { return "environment: " + envName(name) }, values))
+	return errors.Join(errs...)
+}
+
+// envName is the variable of a setting.
+func envName(name string) string { return envPrefix + strings.ToUpper(name) }
+
+// applyFlags applies the command line.
+func applyFlags(c *Config, flags map[string]string) error {
+	var errs []error
+	for name := range flags {
+		if !known(name) {
+			errs = append(errs, fmt.Errorf("command line: unknown setting %s", name))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	flag := func(name string) string { return "command line: --" + strings.ReplaceAll(name, "_", "-") }
+	errs = append(errs, apply(c, flag, flags))
+	return errors.Join(errs...)
+}

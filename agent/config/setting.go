@@ -1,0 +1,120 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"tenon/agent/resource"
+)
+
+// setting is one thing that can be set: in the file under its name, in the
+// environment as TENON_NAME, on the command line as --name with hyphens.
+type setting struct {
+	name string
+	doc  string // what the written file says above it
+	set  func(c *Config, text string) error
+	get  func(c Config) any // as TOML holds it; set reads it back
+}
+
+// settings are all but the disks, which only the file can name.
+var settings = []setting{
+	{"state_dir", "Where the journal and the agent's identity are. Only root may look inside.",
+		text(func(c *Config) *string { return &c.StateDir }),
+		func(c Config) any { return c.StateDir }},
+	{"socket", "The API's unix socket. Not used when systemd hands one over (tenon.socket).",
+		text(func(c *Config) *string { return &c.Socket }),
+		func(c Config) any { return c.Socket }},
+	{"group", "Members of this group may use the socket, which is as good as being root.\nEmpty, or not known on this host: only root may.",
+		text(func(c *Config) *string { return &c.Group }),
+		func(c Config) any { return c.Group }},
+	{"pool", "The directory on the root disk that volumes are made in.",
+		text(func(c *Config) *string { return &c.Pool }),
+		func(c Config) any { return c.Pool }},
+	{"pool_size", "How much of the root disk is offered: \"100GiB\", \"512M\", or a number of MiB.\n\"0B\": 5 GB less than the file system has, or half of one below 10 GB.",
+		parsed(resource.ParseBytes, func(c *Config) *resource.Bytes { return &c.PoolSize }),
+		func(c Config) any { return exactly(c.PoolSize) }},
+	{"sandbox_roots", "The directories beneath which a task's sandbox may be. The agent makes its own\nin the first one. In the environment and on the command line: with commas.",
+		func(c *Config, s string) error { c.SandboxRoots = strings.Split(s, ","); return nil },
+		func(c Config) any { return c.SandboxRoots }},
+	{"cgroup_parent", "The cgroup in which those of tasks are made. Not one beneath the agent's own\nservice: it could not be started again while tasks run there.",
+		text(func(c *Config) *string { return &c.CgroupParent }),
+		func(c Config) any { return c.CgroupParent }},
+	{"log_level", "The least that is logged: debug, info, warn or error.",
+		parsed(parseLevel, func(c *Config) *slog.Level { return &c.LogLevel }),
+		func(c Config) any { return strings.ToLower(c.LogLevel.String()) }},
+	{"log_format", "For people, text; for programs, json.",
+		func(c *Config, s string) error { c.LogFormat = LogFormat(s); return nil },
+		func(c Config) any { return string(c.LogFormat) }},
+	{"request_timeout", "A call whose work is not done by then is answered; the work goes on.",
+		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.RequestTimeout }),
+		func(c Config) any { return c.RequestTimeout.String() }},
+	{"reconcile_workers", "How many volumes are worked on at once.",
+		parsed(strconv.Atoi, func(c *Config) *int { return &c.ReconcileWorkers }),
+		func(c Config) any { return c.ReconcileWorkers }},
+}
+
+// text sets a field that is a text itself.
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, s string) error { *field(c) = s; return nil }
+}
+
+// parsed sets a field that parse makes of a text, or leaves it as it is.
+func parsed[T any](parse func(string) (T, error), field func(*Config) *T) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		value, err := parse(s)
+		if err != nil {
+			return err
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+func parseLevel(s string) (slog.Level, error) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		if s == strings.ToLower(level.String()) {
+			return level, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is none of debug, info, warn, error", s)
+}
+
+// apply sets what is named, and reports each problem with where the value was from.
+func apply(c *Config, from func(name string) string, values map[string]string) error {
+	var errs []error
+	for _, s := range settings {
+		if value, ok := values[s.name]; ok {
+			if err := s.set(c, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", from(s.name), err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// known says whether name is a setting.
+func known(name string) bool {
+	for _, s := range settings {
+		if s.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// exactly is a size as resource.ParseBytes reads it back without loss.
+func exactly(b resource.Bytes) string {
+	for _, u := range []struct {
+		name string
+		size resource.Bytes
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}} {
+		if b >= u.size && b%u.size == 0 {
+			return strconv.FormatInt(int64(b/u.size), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(b), 10) + "B"
+}
