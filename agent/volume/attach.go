@@ -25,6 +25,7 @@ type Claim struct {
 	Task    string
 	Sandbox string // absolute, beneath an allowed sandbox root
 	Own     bool   // the agent makes the sandbox, and removes it at the end
+	Cgroup  bool   // the agent makes a cgroup for the task; Lease.Cgroup then says which
 	Lease   Lease
 	Uses    []Use
 }
@@ -51,11 +52,12 @@ type Detach struct {
 }
 
 // Release ends a task: its attachments are detached, its claims dropped, its sandbox
-// removed where the agent made it. Ended says that nothing holds its lease any more;
-// a task with a lease is refused with ErrInUse until then. Refused with ErrNotFound.
+// removed where the agent made it. A task with a lease is refused with ErrInUse while
+// anything holds it, except the process that asks. Refused with ErrNotFound.
 type Release struct {
 	Task  string
-	Ended bool
+	By    int  // the process that asks, 0 if unknown
+	Ended bool // nothing but By holds the lease; found out when the operation is prepared
 	Lazy  bool
 }
 

@@ -1,0 +1,307 @@
+// Package agenttest is a kernel in memory, for tests of the agent and of what is built
+// on it: disks, directories, mounts, cgroups and processes that obey the same rules as
+// those that agent/host acts on. It survives the agents that are started on it, as a
+// kernel does, and it can be rebooted.
+//
+// It refuses what the real one refuses (to trash a mounted volume, to mount what is not
+// there) and what no agent may do (to make a volume over another).
+package agenttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"sync"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// Dir is a volume's directory. Birth tells one life of a directory from another.
+type Dir struct {
+	Birth int
+	Owner volume.Owner
+}
+
+// Pool is one disk.
+type Pool struct {
+	Missing               bool // not mounted
+	UUID                  string
+	Incoming, Live, Trash map[volume.UUID]Dir
+}
+
+// Mount is something mounted at a target.
+type Mount struct {
+	Volume   volume.UUID
+	ReadOnly bool
+	Busy     bool // a process uses it
+}
+
+// Kernel is a kernel in memory. Its fields may be changed by tests while no agent runs,
+// or between Lock and Unlock.
+type Kernel struct {
+	sync.Mutex
+	Pools     map[string]*Pool // by key of the disk
+	dirs      []string
+	Mounts    map[string]Mount // by sandbox path joined with the container path
+	Sandboxes map[string]bool
+	Cgroups   map[string]bool // the value says whether processes are inside
+	Processes map[int]uint64  // start times by pid
+	Births    int             // directories ever made
+
+	// Fail, if set, is asked before each step; its error is the step's.
+	Fail func(volume.Step) error
+
+	lost chan string
+}
+
+// Root is the directory of the sandboxes that the agent makes itself.
+const Root = "/sandboxes"
+
+// NewKernel is a kernel with an empty root disk and empty disks at these directories.
+func NewKernel(dirs ...string) *Kernel {
+	k := &Kernel{Pools: map[string]*Pool{}, dirs: dirs, lost: make(chan string, 100)}
+	keys := []string{""}
+	for _, dir := range dirs {
+		keys = append(keys, source(dir).Key())
+	}
+	for _, key := range keys {
+		k.Pools[key] = &Pool{Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
+	}
+	k.Reboot()
+	return k
+}
+
+// Reboot ends every process and every mount.
+func (k *Kernel) Reboot() {
+	k.Lock()
+	defer k.Unlock()
+	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
+	if k.Sandboxes == nil {
+		k.Sandboxes = map[string]bool{}
+	}
+}
+
+// Exit ends a process that had claimed for a task, and says so to the agent.
+func (k *Kernel) Exit(task string, pid int) {
+	k.Lock()
+	delete(k.Processes, pid)
+	k.Unlock()
+	k.lost <- task
+}
+
+// Lost yields the tasks given to Exit.
+func (k *Kernel) Lost() <-chan string { return k.lost }
+
+// Observe looks at a unit.
+func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
+	k.Lock()
+	defer k.Unlock()
+	switch u.Kind {
+	case volume.DiskUnit:
+		seen.Disk = k.seeDisk(k.Pools[u.Disk])
+	case volume.VolumeUnit:
+		if v, ok := s.Volume(u.Volume); ok {
+			seen.Volume = k.seeVolume(s, v)
+		}
+	case volume.TaskUnit:
+		if t, ok := s.Task(u.Task); ok {
+			seen.Task = k.seeTask(t)
+		}
+	case volume.AttachmentUnit:
+		if a, ok := s.Attachment(u); ok {
+			seen.Attachment = k.seeAttachment(s, a)
+		}
+	}
+	return seen, nil
+}
+
+func (k *Kernel) seeDisk(p *Pool) volume.SeenDisk {
+	if p == nil || p.Missing {
+		return volume.SeenDisk{Missing: "the disk is not there"}
+	}
+	empty := p.UUID == "" && len(p.Incoming)+len(p.Live)+len(p.Trash) == 0
+	return volume.SeenDisk{Empty: empty, Pool: p.UUID}
+}
+
+func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenVolume) {
+	p := k.Pools[v.Disk]
+	if d, ok := s.Disk(v.Disk); p == nil || p.Missing || !ok || p.UUID != d.Pool {
+		seen.Unavailable = "its disk is not there"
+		return seen
+	}
+	_, seen.Incoming = p.Incoming[v.UUID]
+	_, seen.Live = p.Live[v.UUID]
+	_, seen.Trash = p.Trash[v.UUID]
+	seen.Data = seen.Live
+	return seen
+}
+
+func (k *Kernel) seeTask(t *volume.Task) (seen volume.SeenTask) {
+	seen.Sandbox = k.Sandboxes[t.Sandbox]
+	seen.Inside, seen.Cgroup = k.Cgroups[t.Lease.Cgroup]
+	start, alive := k.Processes[t.Lease.PID]
+	seen.Claimant = alive && start == t.Lease.Start
+	return seen
+}
+
+func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume.SeenAttachment) {
+	t, ok := s.Task(a.Task)
+	if !ok {
+		seen.Unreachable = "its task is not there"
+		return seen
+	}
+	m, mounted := k.Mounts[path.Join(t.Sandbox, a.Path)]
+	seen.Mounted = mounted && m.Volume == a.Volume
+	seen.Foreign = mounted && !seen.Mounted
+	seen.ReadOnly = m.ReadOnly
+	return seen
+}
+
+// Do does a step.
+func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error {
+	k.Lock()
+	defer k.Unlock()
+	if k.Fail != nil {
+		if err := k.Fail(step); err != nil {
+			return err
+		}
+	}
+	switch step.Unit.Kind {
+	case volume.DiskUnit:
+		d, _ := s.Disk(step.Unit.Disk)
+		k.Pools[d.Key].UUID = d.Pool
+		return nil
+	case volume.VolumeUnit:
+		v, _ := s.Volume(step.Unit.Volume)
+		return k.doVolume(k.Pools[v.Disk], v, step.Kind)
+	case volume.TaskUnit:
+		t, _ := s.Task(step.Unit.Task)
+		return k.doTask(t, step.Kind)
+	}
+	a, _ := s.Attachment(step.Unit)
+	t, _ := s.Task(a.Task)
+	return k.doAttachment(s, a, path.Join(t.Sandbox, a.Path), step.Kind)
+}
+
+func (k *Kernel) doVolume(p *Pool, v *volume.Volume, kind volume.StepKind) error {
+	id := v.UUID
+	switch kind {
+	case volume.Make:
+		return k.make(p, v)
+	case volume.Publish:
+		if _, over := p.Live[id]; over {
+			return fmt.Errorf("publish over live volume %s", id)
+		}
+		p.Live[id] = p.Incoming[id]
+		delete(p.Incoming, id)
+	case volume.Discard:
+		delete(p.Incoming, id)
+	case volume.Trash:
+		for target, m := range k.Mounts {
+			if m.Volume == id {
+				return fmt.Errorf("trash of volume %s, which is mounted at %s", id, target)
+			}
+		}
+		p.Trash[id] = p.Live[id]
+		delete(p.Live, id)
+	case volume.Purge:
+		delete(p.Trash, id)
+	default:
+		return fmt.Errorf("no step %s for a volume", kind)
+	}
+	return nil
+}
+
+func (k *Kernel) make(p *Pool, v *volume.Volume) error {
+	if _, over := p.Live[v.UUID]; over {
+		return fmt.Errorf("make over live volume %s", v.UUID)
+	}
+	k.Births++
+	p.Incoming[v.UUID] = Dir{Birth: k.Births, Owner: v.Owner}
+	return nil
+}
+
+func (k *Kernel) doTask(t *volume.Task, kind volume.StepKind) error {
+	switch kind {
+	case volume.MakeSandbox:
+		k.Sandboxes[t.Sandbox] = true
+	case volume.MakeCgroup:
+		k.Cgroups[t.Lease.Cgroup] = false
+	case volume.RemoveCgroup:
+		delete(k.Cgroups, t.Lease.Cgroup)
+	case volume.RemoveSandbox:
+		delete(k.Sandboxes, t.Sandbox)
+	default:
+		return fmt.Errorf("no step %s for a task", kind)
+	}
+	return nil
+}
+
+func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target string, kind volume.StepKind) error {
+	switch kind {
+	case volume.DoAttach:
+		v, ok := s.Volume(a.Volume)
+		if !ok {
+			return fmt.Errorf("attach of unknown volume %s", a.Volume)
+		}
+		if _, live := k.Pools[v.Disk].Live[a.Volume]; !live {
+			return fmt.Errorf("attach of volume %s, which is not live", a.Volume)
+		}
+		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO}
+	case volume.DoDetach:
+		if k.Mounts[target].Busy && !a.Lazy {
+			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
+		}
+		delete(k.Mounts, target)
+	case volume.Clear:
+	default:
+		return fmt.Errorf("no step %s for an attachment", kind)
+	}
+	return nil
+}
+
+// Prepare completes an operation as the host does.
+func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
+	k.Lock()
+	defer k.Unlock()
+	switch o := op.(type) {
+	case volume.Claim:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		if o.Cgroup {
+			o.Lease.Cgroup = "/cgroup/" + o.Task
+		}
+		if o.Lease.PID != 0 {
+			start, ok := k.Processes[o.Lease.PID]
+			if !ok {
+				return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.Lease.PID)}
+			}
+			o.Lease.Start = start
+		}
+		return o, nil
+	case volume.Attach:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		return o, nil
+	case volume.Release:
+		if t, ok := s.Task(o.Task); ok {
+			seen := k.seeTask(t)
+			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
+		}
+		return o, nil
+	}
+	return op, nil
+}
+
+// Hand gives a descriptor of an empty directory in place of a mount.
+func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
+	if _, ok := s.Volume(a.Volume); !ok {
+		return nil, errors.New("no such volume")
+	}
+	return os.Open(os.TempDir())
+}
