@@ -118,7 +118,7 @@ var restricted = []struct {
 			"cmd/tenon/run*.go": "tenon run starts the user's program",
 			"mount/mounttest":   "tests only: mkfs for their images, their own binary in another namespace",
 		},
-		tests:   true,
+		tests: true,
 	},
 	{
 		imports: Module + "/checkpoint",

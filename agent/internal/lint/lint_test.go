@@ -139,7 +139,7 @@ var offences = map[string]struct {
 		map[string]string{
 			"agent/a.go":      "package agent\nfunc f() {\nfmt.Printf(\"\")\nprintln()\nslog.Default()\nfmt.Sprintf(\"\")\nfmt.Fprintln(nil)\n}",
 			"agent/a_test.go": "package agent\nfunc g() { fmt.Println() }",
-			"agent/b/a.go":    "package b\nfunc print() {}\nfunc f() { print() }",
+			"agent/b/a.go":    "package b\nfunc f(print func()) { print() }",
 			"cmd/tenon/a.go":  "package main\nfunc f() { fmt.Println(); slog.SetDefault(nil) }",
 		},
 		[]string{"agent/a.go:3: fmt.Printf", "agent/a.go:4: println", "agent/a.go:5: slog.Default: the logger is handed in"},
