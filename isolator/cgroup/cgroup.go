@@ -84,6 +84,12 @@ func (m *Manager) Create(task string) (*Group, error) {
 	return m.group(group), nil
 }
 
+// Path is where Create makes the group of a task, so that it can be recorded first.
+func (m *Manager) Path(task string) (string, error) {
+	name, err := directory(task)
+	return filepath.Join(m.hierarchy.mount, m.parent, name), err
+}
+
 // Load returns the group whose Path was recorded earlier, also by an agent with another
 // parent; the group need not exist any more. It refuses a path that is outside of the
 // hierarchy or does not have the name of a task's group, so that a damaged record can

@@ -24,6 +24,15 @@ type Group struct {
 // and understood by Load and Populated.
 func (g *Group) Path() string { return filepath.Join(g.hierarchy.mount, g.group) }
 
+// Exists says whether there is a group at path.
+func Exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Populated is Populated of the group's path.
 func (g *Group) Populated() (bool, error) { return Populated(g.Path()) }
 
