@@ -1,0 +1,71 @@
+package sys
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenTree is open_tree(2) of dir itself with OPEN_TREE_CLONE, Linux 5.2: a
+// detached mount of dir without the mounts beneath it. It is gone when the last
+// descriptor of it is closed, unless it was attached.
+func OpenTree(dir *os.File) (*os.File, error) {
+	fd, err := openFD(func() (int, error) {
+		return unix.OpenTree(int(dir.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	})
+	runtime.KeepAlive(dir)
+	if err != nil {
+		return nil, pathError("open_tree", dir, "", err)
+	}
+	return os.NewFile(uintptr(fd), dir.Name()), nil
+}
+
+// SetAttr is mount_setattr(2) of the mount that f is the root of, Linux 5.12.
+func SetAttr(f *os.File, attr unix.MountAttr) error {
+	err := retry(func() error { return unix.MountSetattr(int(f.Fd()), "", unix.AT_EMPTY_PATH, &attr) })
+	runtime.KeepAlive(f)
+	return pathError("mount_setattr", f, "", err)
+}
+
+// SetAttrAt is mount_setattr(2) of the topmost mount on dir/name, which is no
+// symlink. EINVAL says that nothing is mounted there.
+func SetAttrAt(dir *os.File, name string, attr unix.MountAttr) error {
+	err := retry(func() error {
+		return unix.MountSetattr(int(dir.Fd()), name, unix.AT_SYMLINK_NOFOLLOW, &attr)
+	})
+	runtime.KeepAlive(dir)
+	return pathError("mount_setattr", dir, name, err)
+}
+
+// MoveMount is move_mount(2), Linux 5.2: it attaches the detached tree to the
+// directory that at holds, on top of what is mounted there.
+func MoveMount(tree, at *os.File) error {
+	const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
+	err := retry(func() error { return unix.MoveMount(int(tree.Fd()), "", int(at.Fd()), "", flags) })
+	runtime.KeepAlive(tree)
+	runtime.KeepAlive(at)
+	if err != nil {
+		return &os.LinkError{Op: "move_mount", Old: tree.Name(), New: at.Name(), Err: err}
+	}
+	return nil
+}
+
+// Umount is umount2(2) of the topmost mount on dir/name, which is no symlink.
+// The call takes no descriptor, so the path goes through /proc; the directory
+// is dir all the same, however it is renamed.
+func Umount(dir *os.File, name string, flags int) error {
+	err := retry(func() error { return unix.Unmount(ProcPath(dir, name), flags|unix.UMOUNT_NOFOLLOW) })
+	runtime.KeepAlive(dir)
+	return pathError("umount2", dir, name, err)
+}
+
+// UnshareMounts is unshare(2) of the calling thread's mount namespace, with
+// every mount in the copy turned into a slave (a private one stays private).
+func UnshareMounts() error {
+	if err := retry(func() error { return unix.Unshare(unix.CLONE_NEWNS) }); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	err := retry(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") })
+	return os.NewSyscallError("mount", err)
+}
