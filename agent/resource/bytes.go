@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"strconv"
@@ -80,17 +81,15 @@ func scaleDecimal(number string, unit Bytes) (Bytes, bool) {
 	return Bytes(sum), true
 }
 
-// String is the size as people read it, to two decimals: "2 GiB", "1.5 GiB", "512 B".
+// String is the size as people read it, cut to two decimals: "2 GiB", "1.5 GiB", "512 B".
+// It never shows more than there is.
 func (b Bytes) String() string {
-	if b < 0 {
-		return strconv.FormatInt(int64(b), 10) + " B"
-	}
 	for _, u := range units {
-		if b < u.size {
-			continue
+		if b >= u.size {
+			hundredths := b % u.size * 100 / u.size
+			text := fmt.Sprintf("%d.%02d", b/u.size, hundredths)
+			return strings.TrimRight(strings.TrimRight(text, "0"), ".") + " " + u.letter + "iB"
 		}
-		text := strconv.FormatFloat(float64(b)/float64(u.size), 'f', 2, 64)
-		return strings.TrimRight(strings.TrimRight(text, "0"), ".") + " " + u.letter + "iB"
 	}
 	return strconv.FormatInt(int64(b), 10) + " B"
 }

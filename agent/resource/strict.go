@@ -71,7 +71,11 @@ func (s *shape) decode(data []byte, v any) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON value")
 	}
-	return json.Unmarshal(data, v)
+	err := json.Unmarshal(data, v)
+	if unfit, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%s: %s does not fit", unfit.Field, unfit.Value)
+	}
+	return err
 }
 
 func (s *shape) check(dec *json.Decoder) error {
@@ -137,12 +141,12 @@ func (s *shape) checkObject(dec *json.Decoder) error {
 	return s.checkRequired(seen)
 }
 
+// checkRequired names the first field, in the order of the type, that is not there.
 func (s *shape) checkRequired(seen uint64) error {
+	missing := s.required &^ seen
+	first := missing & -missing
 	for name, f := range s.fields {
-		if s.required&^seen == 0 {
-			return nil
-		}
-		if lowest := s.required &^ seen & -(s.required &^ seen); f.bit == lowest {
+		if missing != 0 && f.bit == first {
 			return fmt.Errorf("field %q is not set", name)
 		}
 	}
