@@ -73,21 +73,33 @@ func open(h hierarchy, o Options) (*Manager, error) {
 //
 // The group lives until Delete or the next boot; nothing about it is durable.
 func (m *Manager) Create(task string) (*Group, error) {
-	name, err := directory(task)
+	group, err := m.name(task)
 	if err != nil {
 		return nil, err
 	}
-	group := path.Join(m.parent, name)
 	if err := m.make(group); err != nil {
 		return nil, err
 	}
 	return m.group(group), nil
 }
 
-// Path is where Create makes the group of a task, so that it can be recorded first.
+// Path returns the full path of the group that Create makes for a task, so that it can be
+// recorded first.
 func (m *Manager) Path(task string) (string, error) {
+	group, err := m.name(task)
+	if err != nil {
+		return "", err
+	}
+	return m.group(group).Path(), nil
+}
+
+// name returns the group of a task as a path within the hierarchy.
+func (m *Manager) name(task string) (string, error) {
 	name, err := directory(task)
-	return filepath.Join(m.hierarchy.mount, m.parent, name), err
+	if err != nil {
+		return "", err
+	}
+	return path.Join(m.parent, name), nil
 }
 
 // Load returns the group whose Path was recorded earlier, also by an agent with another

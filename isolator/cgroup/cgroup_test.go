@@ -214,6 +214,9 @@ func TestEveryAllowedIdMakesAGroup(t *testing.T) {
 			if _, err := m.Load(g.Path()); err != nil {
 				t.Errorf("task %q: %v", id, err)
 			}
+			if path, err := m.Path(id); err != nil || path != g.Path() {
+				t.Errorf("task %q was foretold %q, %v, and got %s", id, path, err, g.Path())
+			}
 		}
 	})
 }
@@ -224,6 +227,9 @@ func TestIdsThatAreNoFileNamesAreRefused(t *testing.T) {
 	for _, id := range []string{"", "a/b", "/", "../x", `a\b`, "a\nb", "a\x00b", "a\x7fb"} {
 		if g, err := m.Create(id); err == nil {
 			t.Errorf("task %q got %s, want an error", id, g.Path())
+		}
+		if path, err := m.Path(id); err == nil || path != "" {
+			t.Errorf("task %q has path %q, %v, want an error", id, path, err)
 		}
 	}
 }
@@ -250,6 +256,9 @@ func TestAPathWithoutAHierarchyIsAnErrorNotAnEmptyGroup(t *testing.T) {
 	for _, path := range []string{t.TempDir(), t.TempDir() + "/task-x/inner"} {
 		if populated, err := Populated(path); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s gave %v, %v, want ErrUnsupported", path, populated, err)
+		}
+		if exists, err := Exists(path); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s exists is %v, %v, want ErrUnsupported", path, exists, err)
 		}
 	}
 	if _, err := Populated("task-x"); err == nil {

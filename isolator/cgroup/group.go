@@ -24,15 +24,6 @@ type Group struct {
 // and understood by Load and Populated.
 func (g *Group) Path() string { return filepath.Join(g.hierarchy.mount, g.group) }
 
-// Exists says whether there is a group at path.
-func Exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // Populated is Populated of the group's path.
 func (g *Group) Populated() (bool, error) { return Populated(g.Path()) }
 
@@ -53,6 +44,19 @@ func Populated(path string) (bool, error) {
 	}
 	empty, err := walk(path, func(pids []int) bool { return len(pids) == 0 })
 	return !empty && err == nil, err
+}
+
+// Exists reports whether there is a group at path, a full path. As for Populated, a path
+// where no hierarchy is mounted is an error that wraps ErrUnsupported, not a missing group.
+func Exists(path string) (bool, error) {
+	if err := mounted(path); err != nil {
+		return false, err
+	}
+	_, err := os.Lstat(path)
+	if gone(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func eventsFile(path string) string { return filepath.Join(path, "cgroup.events") }

@@ -53,6 +53,29 @@ func TestAGroupIsPopulatedFromTheFirstProcessToTheEndOfTheLast(t *testing.T) {
 	})
 }
 
+func TestAGroupExistsFromCreateToDelete(t *testing.T) {
+	onEach(t, func(t *testing.T, m *Manager) {
+		path, err := m.Path("task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExist(t, path, false)
+		g := mustCreate(t, m, "task")
+		mustExist(t, path, true)
+		if err := g.Delete(); err != nil {
+			t.Fatal(err)
+		}
+		mustExist(t, path, false)
+	})
+}
+
+func mustExist(t testing.TB, path string, want bool) {
+	t.Helper()
+	if got, err := Exists(path); err != nil || got != want {
+		t.Errorf("exists is %v, %v, want %v: %s", got, err, want, path)
+	}
+}
+
 func TestProcessesOfNestedGroupsAreTheGroupsOwn(t *testing.T) {
 	onEach(t, func(t *testing.T, m *Manager) {
 		g := mustCreate(t, m, "task")

@@ -35,6 +35,13 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// init keeps the first thread for endFirstThread.
+func init() {
+	if os.Getenv(roleEnv) == "thread" {
+		runtime.LockOSThread()
+	}
+}
+
 // endFirstThread ends the thread that the process started with and leaves others alone.
 func endFirstThread() {
 	go func() {
@@ -43,11 +50,6 @@ func endFirstThread() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	runtime.LockOSThread() // main runs on the first thread in TestMain if locked at once
-	if unix.Gettid() != os.Getpid() {
-		fmt.Println("not on the first thread")
-		os.Exit(1)
-	}
 	_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
 }
 
@@ -295,11 +297,21 @@ func testContext(t *testing.T) context.Context {
 }
 
 // mustHold fails if the Watcher has told of any lease, or has an end to tell, once it has
-// done what it had to do. It knows by a lease of its own that ends last.
-func mustHold(t *testing.T, w *Watcher) {
+// done what it had to do. It knows by leases of its own that end last: of a process and,
+// if newGroup is not nil, of groups. Two of them, as the first may be told together with
+// what happened before.
+func mustHold(t *testing.T, w *Watcher, newGroup func(string) group) {
 	t.Helper()
 	p := mustStart(t)
-	mustAdd(t, w, "the last", p.lease(t))
+	mustAdd(t, w, "last process", p.lease(t))
 	p.end()
-	mustLose(t, w, "the last")
+	mustLose(t, w, "last process")
+	for i := 0; newGroup != nil && i < 2; i++ {
+		g := newGroup(fmt.Sprintf("last-%x", rand.Uint64()))
+		p := mustStart(t)
+		g.mustJoin(t, p)
+		mustAdd(t, w, "last group", g.lease())
+		p.end()
+		mustLose(t, w, "last group")
+	}
 }

@@ -60,7 +60,7 @@ func TestAProcessHoldsWhileAnyOfItsThreadsRuns(t *testing.T) {
 	w := mustWatch(t)
 	mustAdd(t, w, "task", l)
 	mustBeHeld(t, l, true)
-	mustHold(t, w)
+	mustHold(t, w, nil)
 	p.zombify(t)
 	mustBeHeld(t, l, false)
 	mustLose(t, w, "task")

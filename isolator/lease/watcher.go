@@ -210,8 +210,8 @@ func (w *Watcher) held(e *watched) (bool, error) {
 		return false, err
 	case notified == nil:
 		delete(w.polled, e)
-	case populated:
-		w.poll(e, notified)
+	case populated && w.poll(e) && !expected(notified):
+		w.log.Warn("cgroup is polled", "path", e.lease.Cgroup, "err", notified)
 	}
 	return populated, nil
 }
@@ -226,21 +226,25 @@ func (w *Watcher) listGroup(e *watched) {
 	w.byGroup[e.lease.Cgroup][e] = struct{}{}
 }
 
-// poll makes the cgroup of the lease looked at from time to time, and says so once unless
-// that is because of what it is: of v1, or new in the place of a group that was removed.
+// expected reports whether a group cannot be watched because of what it is: of v1, or made
+// a moment ago in the place of one that was removed.
+func expected(err error) bool {
+	return errors.Is(err, cgroup.ErrUnsupported) || errors.Is(err, fs.ErrNotExist)
+}
+
+// poll makes the cgroup of the lease looked at from time to time. It returns false if it
+// is already.
 //
 // Preconditions: w.mu is held.
-func (w *Watcher) poll(e *watched, why error) {
+func (w *Watcher) poll(e *watched) bool {
 	if _, ok := w.polled[e]; ok {
-		return
-	}
-	if !errors.Is(why, cgroup.ErrUnsupported) && !errors.Is(why, fs.ErrNotExist) {
-		w.log.Warn("cgroup is polled", "path", e.lease.Cgroup, "err", why)
+		return false
 	}
 	w.polled[e] = struct{}{}
 	if len(w.polled) == 1 {
 		w.setTimer()
 	}
+	return true
 }
 
 // setTimer sets the time of the next look at all that is polled, 10 % around the mean so

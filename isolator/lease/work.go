@@ -83,7 +83,9 @@ func (w *Watcher) look(e *watched) {
 	held, err := w.held(e)
 	switch {
 	case err != nil:
-		w.poll(e, err)
+		if w.poll(e) {
+			w.log.Warn("lease was taken as held", "path", e.lease.Cgroup, "err", err)
+		}
 	case !held:
 		w.end(e)
 	}
