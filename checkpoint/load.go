@@ -43,7 +43,7 @@ func (j *Journal) Load(apply func(Record) error) error {
 // to an old segment anything that is not there already. Preconditions: mu is held.
 func (j *Journal) restart(s *scan) error {
 	for _, l := range s.found {
-		if l.last > s.proven {
+		if !l.unused() && l.last > s.proven {
 			if err := rewrite(j.fs, j.path(l), l.good); err != nil {
 				return err
 			}
@@ -53,6 +53,9 @@ func (j *Journal) restart(s *scan) error {
 		return err
 	}
 	for _, l := range s.found {
+		if l.generation == j.active.generation {
+			continue
+		}
 		if err := j.tidy(l); err != nil {
 			j.log.Warn("old segment not tidied", "path", j.path(l), "err", err)
 		}
@@ -86,14 +89,11 @@ func rewrite(fs FS, path string, n int64) (err error) {
 
 // beginRun makes the segment of this run and makes it durable. Preconditions: mu is held.
 func (j *Journal) beginRun(s *scan) error {
-	generation := max(s.listing.snapshot, 1)
-	if n := len(s.listing.segments); n > 0 {
-		generation = s.listing.segments[n-1] + 1
-	}
+	generation, keep := s.nextGeneration()
 	last := s.next - 1
 	// The directory is synced in it, and with it the name of a snapshot that the run
 	// before had only just renamed.
-	active, err := newSegmentFor(j.fs, j.dir, generation, headerSize, j.segmentSize)
+	active, err := newSegmentFor(j.fs, j.dir, generation, headerSize, j.segmentSize, keep)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (j *Journal) beginRun(s *scan) error {
 // tidy gives back what an old segment does not need. Preconditions: mu is held, and the
 // segment of this run is durable.
 func (j *Journal) tidy(l found) error {
-	if l.last < l.first {
+	if l.unused() {
 		// Crash: the file may come back; the next start finds nothing in it.
 		return j.fs.Remove(j.path(l))
 	}

@@ -41,9 +41,13 @@ type found struct {
 	generation uint64
 	good       int64 // bytes up to the end of the last valid frame; 0: not part of the history
 	size       int64 // bytes of the file
+	zero       bool  // nothing but zeros: never begun
 	first      Position
 	last       Position // less than first: no transaction
 }
+
+// unused tells that the segment holds no transaction of the history.
+func (l found) unused() bool { return l.last < l.first }
 
 // stop is a place at which the log breaks off. It is nothing but the end unless
 // something shows that it once went on.
@@ -52,9 +56,9 @@ type stop struct {
 	offset    int64
 	reason    string
 	torn      int64 // bytes here and in later files that cannot be used
-	successor bool  // a later file must exist
-	later     bool  // a later file does exist
-	gap       bool  // a file is missing, for certain
+	successor bool  // the next generation must exist, in full size
+	stunted   bool  // the file is smaller than any segment that was begun
+	gap       bool  // something is missing, for certain
 }
 
 // readJournal visits all records. A *DamageError or ErrVersion may come after
@@ -76,16 +80,17 @@ func readJournal(fs FS, dir string, visit func(Entry) error) (*scan, error) {
 
 // readSegments visits the records of all segments after the snapshot.
 func (s *scan) readSegments() error {
-	s.stop = s.missing(max(s.listing.snapshot, 1))
-	s.stop.successor = s.listing.snapshot != 0
 	expected := max(s.listing.snapshot, 1)
+	s.stop = s.missing(expected)
+	s.stop.successor = s.listing.snapshot != 0
 	for _, generation := range s.listing.segments {
-		s.stop.later = true
 		if generation != expected && !s.stop.gap {
 			torn := s.stop.torn
 			s.stop = s.missing(expected)
 			s.stop.gap, s.stop.torn = true, torn
 		}
+		// No generation is made before the one below it is begun.
+		s.stop.gap = s.stop.gap || s.stop.stunted
 		if err := s.readSegment(generation); err != nil {
 			return err
 		}
@@ -107,7 +112,7 @@ func (s *scan) readSegment(generation uint64) error {
 	if err != nil {
 		return err
 	}
-	l := found{generation: generation, size: int64(len(b)), first: s.next, last: s.next - 1}
+	l := found{generation: generation, size: int64(len(b)), zero: used(b) == 0, first: s.next, last: s.next - 1}
 	h, err := decodeHeader(b, segmentMagic, generation)
 	if errors.Is(err, ErrVersion) {
 		return fmt.Errorf("%s: %w", path, err)
@@ -132,10 +137,13 @@ func (s *scan) readSegment(generation uint64) error {
 // skip accounts for a segment that does not continue the log.
 func (s *scan) skip(path string, b []byte, generation uint64, reason error) {
 	torn := used(b)
-	if s.stop.successor && !s.stop.gap && torn > 0 {
+	stunted := len(b) < smallestSegment
+	if s.stop.successor && !s.stop.gap && (torn > 0 || stunted) {
 		s.stop.file, s.stop.offset, s.stop.reason = path, 0, reason.Error()
+		s.stop.gap = stunted
 	}
 	s.stop.torn += torn
+	s.stop.stunted, s.stop.successor = stunted, false
 	s.prove(b, salt(segmentMagic, generation))
 }
 
@@ -161,11 +169,12 @@ func (s *scan) frames(path string, b []byte, h header) (int64, error) {
 	short := h.size - int64(len(b))
 	switch {
 	case ended:
-		s.stop = stop{file: path, offset: offset, reason: "the segment that follows it is missing"}
+		s.stop = stop{file: path, offset: offset, reason: "the segment that follows it is missing", successor: true}
 	case short > 0:
+		// It was truncated after its successor was durable.
 		s.stop.reason = fmt.Sprintf("the file is %d bytes too short, or the segment that follows it is missing", short)
+		s.stop.gap = true
 	}
-	s.stop.successor = ended || short > 0
 	s.prove(b[offset:], salt)
 	return offset, nil
 }
@@ -227,11 +236,26 @@ func (s *scan) prove(b []byte, salt uint32) {
 	}
 }
 
+// nextGeneration returns the generation of the segment that comes next, after the last
+// one which was begun, and the size of a file of that name, if there is one.
+func (s *scan) nextGeneration() (next uint64, size int64) {
+	next = max(s.listing.snapshot, 1)
+	for _, l := range s.found {
+		if !l.zero {
+			next, size = l.generation+1, 0
+		}
+		if l.generation == next {
+			size = l.size
+		}
+	}
+	return next, size
+}
+
 // verdict tells a torn tail, which may be cut, from damage.
 func (s *scan) verdict() error {
 	reason := s.stop.reason
 	switch {
-	case s.stop.gap, s.stop.successor && !s.stop.later:
+	case s.stop.gap, s.stop.successor:
 	case s.proven >= s.next:
 		reason += fmt.Sprintf("; what stood here (position %d) had been synced", s.next)
 	default:

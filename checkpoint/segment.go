@@ -27,48 +27,55 @@ type segment struct {
 	begun      Position // the last transaction before it
 }
 
-// newSegment makes an unused segment of the given size, zeros only. What it leaves
-// behind on an error is a file without a header.
-func newSegment(fs FS, dir string, generation uint64, size int64) (*segment, error) {
+// newSegment makes an unused segment of the given size, zeros only. If a file of keep bytes is
+// there already, all zeros, it takes that over and never makes it shorter or removes
+// it: a segment sealed before relies on it. On an error other files are removed again.
+func newSegment(fs FS, dir string, generation uint64, size, keep int64) (*segment, error) {
 	path := filepath.Join(dir, segmentName(generation))
-	f, err := fs.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	f, err := fs.Open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
 	s := &segment{file: f, path: path, generation: generation, salt: salt(segmentMagic, generation)}
-	if err := s.extend(size); err != nil {
-		return nil, errors.Join(err, f.Close(), fs.Remove(path))
+	err = s.extend(size, keep)
+	if err == nil {
+		// Crash: the name may be missing or name any number of zeros; a start takes the
+		// file for one that was never begun, and takes it over or removes it.
+		err = fs.SyncDir(dir)
 	}
-	// Crash: the name may be missing or name any number of zeros; a start takes the
-	// file for an unused spare and removes it.
-	if err := fs.SyncDir(dir); err != nil {
-		return nil, errors.Join(err, f.Close(), fs.Remove(path))
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	err = errors.Join(err, f.Close())
+	if keep == 0 {
+		err = errors.Join(err, fs.Remove(path))
+	}
+	return nil, err
 }
 
 // newSegmentFor makes a segment of the wanted size or, where the disk is too full
 // for that, one which holds at least the needed bytes.
-func newSegmentFor(fs FS, dir string, generation uint64, need, wanted int64) (*segment, error) {
-	s, err := newSegment(fs, dir, generation, max(need, wanted))
-	if errors.Is(err, syscall.ENOSPC) && max(need, tightSegment) < wanted {
-		return newSegment(fs, dir, generation, max(need, tightSegment))
+func newSegmentFor(fs FS, dir string, generation uint64, need, wanted, keep int64) (*segment, error) {
+	s, err := newSegment(fs, dir, generation, max(need, wanted), keep)
+	if tight := max(need, tightSegment); errors.Is(err, syscall.ENOSPC) && tight < wanted {
+		return newSegment(fs, dir, generation, tight, keep)
 	}
 	return s, err
 }
 
 // extend writes zeros up to size and makes them durable, so that later an
-// fdatasync of this range changes no metadata. On an error the segment is as before.
-func (s *segment) extend(size int64) error {
+// fdatasync of this range changes no metadata. On an error the segment is as before, and
+// its file not shorter than keep.
+func (s *segment) extend(size, keep int64) error {
 	zeros := make([]byte, min(zeroChunk, max(size-s.size, 0)))
 	for off := s.size; off < size; off += int64(len(zeros)) {
 		if _, err := s.file.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {
-			return errors.Join(err, s.file.Truncate(s.size))
+			return errors.Join(err, s.file.Truncate(max(s.size, keep)))
 		}
 	}
 	// Crash: still no header, so still nothing in it.
 	if err := s.file.Sync(); err != nil {
-		return errors.Join(err, s.file.Truncate(s.size))
+		return errors.Join(err, s.file.Truncate(max(s.size, keep)))
 	}
 	s.size = max(s.size, size)
 	return nil

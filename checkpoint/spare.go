@@ -23,7 +23,7 @@ func (j *Journal) prepareSpare() {
 	j.spare = p
 	generation, before := j.active.generation+1, j.active.begun
 	j.background.Go(func() {
-		p.segment, p.err = newSegment(j.fs, j.dir, generation, j.segmentSize)
+		p.segment, p.err = newSegment(j.fs, j.dir, generation, j.segmentSize, 0)
 		close(p.done)
 		if p.err != nil {
 			j.log.Warn("spare segment not prepared", "path", j.dir, "generation", generation, "err", p.err)
@@ -39,9 +39,9 @@ func (j *Journal) takeSpare(need int64) (*segment, error) {
 	s := j.awaitSpare()
 	j.spare = nil
 	if s == nil {
-		return newSegmentFor(j.fs, j.dir, j.active.generation+1, need, j.segmentSize)
+		return newSegmentFor(j.fs, j.dir, j.active.generation+1, need, j.segmentSize, 0)
 	}
-	if err := s.extend(need); err != nil {
+	if err := s.extend(need, 0); err != nil {
 		j.spare = &preparation{done: make(chan struct{}), segment: s}
 		close(j.spare.done)
 		return nil, err
