@@ -1,0 +1,297 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenon/agent/resource"
+)
+
+// second is the clock of these tests: it stands still.
+var second = time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
+
+// numbered is an Env whose identifiers are u1, u2, …
+func numbered() Env {
+	n := 0
+	return Env{Now: second, NewUUID: func() UUID { n++; return UUID(fmt.Sprintf("u%d", n)) }}
+}
+
+// second disk of the fixture, beside the root disk.
+const dataDisk = "PATH:/mnt/d"
+
+func dataSource() *resource.Source {
+	root := "/mnt/d"
+	return &resource.Source{Type: resource.SourcePath, Path: &resource.Root{Root: &root}}
+}
+
+// machine is a running agent's state with 4,096 MiB on the root disk, 1,000 on another.
+func machine(t testing.TB, env Env) *State {
+	t.Helper()
+	disks := []Disk{{Total: 4096 * resource.One}, {Key: dataDisk, Source: dataSource(), Total: 1000 * resource.One}}
+	changes, err := Configure(Empty(), env, "boot-1", disks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Empty().With(changes...)
+	for d := range s.Disks() {
+		ready := *d
+		ready.Phase = Ready
+		s = s.With(Change{Disk: &ready})
+	}
+	return s
+}
+
+// mustApply applies operations one by one and makes every volume ready.
+func mustApply(t testing.TB, s *State, env Env, ops ...Operation) *State {
+	t.Helper()
+	for _, op := range ops {
+		out, err := Apply(s, env, op)
+		if err != nil {
+			t.Fatalf("%s: %v", op.Name(), err)
+		}
+		s = ready(out.Next)
+	}
+	return s
+}
+
+// ready makes every volume that is being made ready.
+func ready(s *State) *State {
+	for v := range s.Volumes(Name{}) {
+		if v.Phase == Creating {
+			done := *v
+			done.Phase = Ready
+			s = s.With(Change{Volume: &done})
+		}
+	}
+	return s
+}
+
+func dynamicFor(role string) resource.Reservation {
+	return resource.Reservation{Type: resource.Dynamic, Role: role}
+}
+
+// mib is an amount of disk, reserved to the roles given, the most refined last.
+func mib(n float64, roles ...string) resource.Resource {
+	r := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: resource.Scalar(n * float64(resource.One))}
+	for _, role := range roles {
+		r.Reservations = append(r.Reservations, dynamicFor(role))
+	}
+	return r
+}
+
+// on puts a resource on the second disk.
+func on(r resource.Resource) resource.Resource {
+	d := resource.Disk{}
+	if r.Disk != nil {
+		d = *r.Disk
+	}
+	d.Source = dataSource()
+	r.Disk = &d
+	return r
+}
+
+// vol is an exclusive volume of a role, whose container path is its id.
+func vol(id string, n float64, roles ...string) resource.Resource {
+	r := mib(n, roles...)
+	r.Disk = &resource.Disk{
+		Persistence: &resource.Persistence{ID: id},
+		Volume:      &resource.Volume{ContainerPath: id, Mode: resource.RW},
+	}
+	return r
+}
+
+func shared(r resource.Resource) resource.Resource { r.Shared = true; return r }
+
+// with changes a copy of a volume's DiskInfo.
+func with(r resource.Resource, change func(*resource.Disk)) resource.Resource {
+	d := *r.Disk
+	change(&d)
+	r.Disk = &d
+	return r
+}
+
+func reserve(rs ...resource.Resource) Reserve { return Reserve{Resources: rs} }
+func create(r resource.Resource) Create       { return Create{Volume: r, Owner: Owner{Mode: 0o755}} }
+
+// dump describes a state, one sorted line an object, faults included.
+func dump(s *State) []string {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, strings.TrimSpace(fmt.Sprintf(format, args...))) }
+	add("agent %s boot %s", s.Agent, s.Boot)
+	for d := range s.Disks() {
+		add("disk %s %s%s", diskName(d.Key), d.Phase, flag(d.Absent, " absent"))
+	}
+	for a := range s.Accounts() {
+		add("free %s %s %s", diskName(a.Disk), a.Free, resource.StackKey(a.Reservations))
+	}
+	s.volumes.Scan(func(v *Volume) bool {
+		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, diskName(v.Disk), v.Phase, flag(v.Shared, " shared"))
+		return true
+	})
+	for t := range s.Tasks("") {
+		add("task %s %s%s%s%s", t.ID, t.Sandbox, flag(t.Own, " own"), leaseText(t.Lease), flag(t.Releasing, " releasing"))
+	}
+	s.byVolume.Scan(func(a *Attachment) bool {
+		add("attachment %s %s %s %s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, a.Via, flag(a.Gone, " gone"), flag(a.Lazy, " lazy"))
+		return true
+	})
+	for u, f := range s.Faults() {
+		add("fault %s: %v", u, f.Kind)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func flag(set bool, text string) string {
+	if set {
+		return text
+	}
+	return ""
+}
+
+func leaseText(l Lease) string {
+	if l == (Lease{}) {
+		return ""
+	}
+	return fmt.Sprintf(" lease %d@%d%s", l.PID, l.Start, l.Cgroup)
+}
+
+// difference is what two dumps do not have in common, as "- old" and "+ new" lines.
+func difference(before, after []string) []string {
+	var lines []string
+	for _, l := range before {
+		if !slices.Contains(after, l) {
+			lines = append(lines, "- "+l)
+		}
+	}
+	for _, l := range after {
+		if !slices.Contains(before, l) {
+			lines = append(lines, "+ "+l)
+		}
+	}
+	return lines
+}
+
+// records is a state as the journal would have it.
+func records(t testing.TB, s *State) []string {
+	t.Helper()
+	var lines []string
+	for c := range s.Snapshot() {
+		data, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(data))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// fold gives the state that encoded records make.
+func fold(t testing.TB, lines []string) *State {
+	t.Helper()
+	var changes []Change
+	for _, l := range lines {
+		c, err := Decode([]byte(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes = append(changes, c)
+	}
+	return Empty().With(changes...)
+}
+
+// accepted is a batch that is to be accepted, and what it changes: "- " and "+ " lines
+// of dump, then "touch " lines in order.
+type accepted struct {
+	name  string
+	given []Operation
+	edit  func(*State) *State // of the given state
+	ops   []Operation
+	want  string
+}
+
+func (c accepted) run(t *testing.T) {
+	t.Parallel()
+	env := numbered()
+	s := mustApply(t, machine(t, env), env, c.given...)
+	if c.edit != nil {
+		s = c.edit(s)
+	}
+	before, stored := dump(s), records(t, s)
+	out, err := Apply(s, env, c.ops...)
+	if err != nil {
+		t.Fatalf("refused: %v", err)
+	}
+	got := difference(before, dump(out.Next))
+	for _, u := range out.Touched {
+		got = append(got, "touch "+u.String())
+	}
+	if d := cmp.Diff(linesOf(c.want), got); d != "" {
+		t.Errorf("changes (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(dump(out.Next), dump(s.With(out.Changes...))); d != "" {
+		t.Errorf("the changes do not make the next state (-next +folded):\n%s", d)
+	}
+	if d := cmp.Diff(stored, records(t, s)); d != "" {
+		t.Errorf("the version before changed:\n%s", d)
+	}
+	if err := out.Next.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func linesOf(text string) []string {
+	var lines []string
+	for l := range strings.Lines(text) {
+		if l = strings.TrimSpace(l); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// refused is a batch that is to be refused, with a kind and words of its message.
+type refused struct {
+	name  string
+	given []Operation
+	edit  func(*State) *State
+	ops   []Operation
+	kind  error
+	words string
+}
+
+func (c refused) run(t *testing.T) {
+	t.Parallel()
+	env := numbered()
+	s := mustApply(t, machine(t, env), env, c.given...)
+	if c.edit != nil {
+		s = c.edit(s)
+	}
+	before, version := records(t, s), s.Version
+	out, err := Apply(s, env, c.ops...)
+	if err == nil {
+		t.Fatalf("accepted; want a refusal with %q", c.words)
+	}
+	var e *Error
+	if !errors.As(err, &e) || Kind(err) != c.kind || !strings.Contains(err.Error(), c.words) {
+		t.Errorf("got %v: %v\nwant %v: … %s …", Kind(err), err, c.kind, c.words)
+	}
+	if out.Next != nil || out.Changes != nil || out.Touched != nil {
+		t.Errorf("a refusal came with an outcome: %+v", out)
+	}
+	if d := cmp.Diff(before, records(t, s)); d != "" || s.Version != version {
+		t.Errorf("a refusal changed the state:\n%s", d)
+	}
+}
+
+// faulty sets a fault.
+func faulty(u Unit, kind error) func(*State) *State {
+	return func(s *State) *State { return s.With(s.Faulty(u, kind, "as the test has it", second)...) }
+}
