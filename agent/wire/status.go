@@ -1,0 +1,164 @@
+package wire
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// maxFaults bounds the faults in a Status; Counts says how many there are.
+const maxFaults = 100
+
+// Status is an agent at a glance. Its size does not grow with the number of volumes.
+type Status struct {
+	Agent        string        `json:"agent"`   // the agent's identity, for ever
+	Boot         string        `json:"boot"`    // of the host
+	Index        uint64        `json:"index"`   // version of the state, grows while the agent runs
+	Version      string        `json:"version"` // of the program
+	Started      time.Time     `json:"started"`
+	Healthy      bool          `json:"healthy"`
+	Problem      string        `json:"problem,omitempty"` // why it is not healthy
+	Disks        []Disk        `json:"disks"`
+	Reservations []Reservation `json:"reservations"`
+	Counts       Counts        `json:"counts"`
+	Faults       []UnitFault   `json:"faults"` // the first 100
+}
+
+// Disk is a source of space. Reserved counts all that is reserved, and Carved the part
+// of it that volumes are made of; Total is Reserved + Free, as configured. Of a disk that
+// is no longer configured, Total is what is reserved.
+type Disk struct {
+	Name     string         `json:"name"` // "root", "PATH:/mnt/d1"
+	Key      string         `json:"key"`  // the name, but empty for the root disk
+	Pool     string         `json:"pool"` // UUID in the pool's marker
+	Phase    volume.Phase   `json:"phase"`
+	Total    resource.Bytes `json:"total"`
+	Reserved resource.Bytes `json:"reserved"`
+	Carved   resource.Bytes `json:"carved"`
+	Free     resource.Bytes `json:"free"`
+	Fault    *Fault         `json:"fault,omitempty"`
+}
+
+// Reservation is space of one disk that is reserved in one way and not carved.
+type Reservation struct {
+	Disk     string            `json:"disk"` // its name
+	Role     string            `json:"role"` // the last of the stack
+	Free     resource.Bytes    `json:"free"`
+	Resource resource.Resource `json:"resource"` // the same as Mesos says it
+}
+
+// Counts are how many there are.
+type Counts struct {
+	Volumes     int `json:"volumes"`    // without those being destroyed
+	Tombstones  int `json:"tombstones"` // volumes being destroyed
+	Tasks       int `json:"tasks"`
+	Attachments int `json:"attachments"`
+	Faults      int `json:"faults"`
+}
+
+// UnitFault is a Fault with what it is about.
+type UnitFault struct {
+	Unit string `json:"unit"` // "disk root", "volume web/data", "task t1"
+	Fault
+}
+
+// About is what a State does not know of its agent.
+type About struct {
+	Version string
+	Started time.Time
+	Health  error // nil is healthy
+}
+
+// StatusOf makes the status of an agent.
+func StatusOf(s *volume.State, about About) Status {
+	live, all := s.CountVolumes()
+	st := Status{
+		Agent: s.Agent, Boot: s.Boot, Index: s.Version,
+		Version: about.Version, Started: about.Started, Healthy: about.Health == nil,
+		Disks: disksOf(s), Reservations: reservationsOf(s), Faults: []UnitFault{},
+		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
+	}
+	if about.Health != nil {
+		st.Problem = about.Health.Error()
+	}
+	for u, f := range s.Faults() {
+		if st.Counts.Faults++; st.Counts.Faults <= maxFaults {
+			fault := Fault{Kind: KindName(f.Kind), Reason: f.Reason, Since: f.Since}
+			st.Faults = append(st.Faults, UnitFault{Unit: unitName(s, u), Fault: fault})
+		}
+	}
+	return st
+}
+
+func disksOf(s *volume.State) []Disk {
+	list := []Disk{}
+	uncarved := map[string]resource.Scalar{}
+	for a := range s.Accounts() {
+		uncarved[a.Disk] += a.Free
+	}
+	for d := range s.Disks() {
+		if d.Absent {
+			d = &volume.Disk{Key: d.Key, Pool: d.Pool, Phase: d.Phase, Total: uncarved[d.Key] + carved(s, d.Key)}
+		}
+		total, free := d.Total.Bytes(), s.Free(d.Key, nil).Bytes()
+		list = append(list, Disk{
+			Name: diskName(d.Key), Key: d.Key, Pool: d.Pool, Phase: d.Phase,
+			Total: total, Reserved: total - free, Carved: total - uncarved[d.Key].Bytes(), Free: free,
+			Fault: faultOf(s, volume.UnitOfDisk(d.Key)),
+		})
+	}
+	slices.SortFunc(list, func(a, b Disk) int { return cmp.Compare(a.Key, b.Key) })
+	return list
+}
+
+// carved is the space that volumes of a disk take. It walks all volumes: for a disk
+// that is no longer configured, as nothing else says how large it was.
+func carved(s *volume.State, disk string) (sum resource.Scalar) {
+	add := func(v *volume.Volume) {
+		if v.Disk == disk {
+			sum += v.Size
+		}
+	}
+	for v := range s.Volumes(volume.Name{}) {
+		add(v)
+	}
+	for v := range s.Tombstones() {
+		add(v)
+	}
+	return sum
+}
+
+func reservationsOf(s *volume.State) []Reservation {
+	list := []Reservation{}
+	for a := range s.Accounts() {
+		if n := len(a.Reservations); n > 0 {
+			list = append(list, Reservation{
+				Disk: diskName(a.Disk), Role: a.Reservations[n-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
+			})
+		}
+	}
+	return list
+}
+
+// diskName is what people call a disk.
+func diskName(key string) string {
+	if key == "" {
+		return "root"
+	}
+	return key
+}
+
+// unitName is a unit as people call it: volumes by their names where they have one.
+func unitName(s *volume.State, u volume.Unit) string {
+	v, ok := s.Volume(u.Volume)
+	switch {
+	case !ok:
+		return u.String()
+	case u.Kind == volume.AttachmentUnit:
+		return "volume " + v.Name.String() + " in task " + u.Task + " at " + u.Path
+	}
+	return "volume " + v.Name.String()
+}

@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"time"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// Task is a group of processes that uses volumes.
+type Task struct {
+	ID          string       `json:"id"`
+	Sandbox     string       `json:"sandbox"` // absolute path of its directory
+	Own         bool         `json:"own"`     // the agent made the sandbox and removes it
+	Lease       Lease        `json:"lease"`
+	Since       time.Time    `json:"since"`
+	Releasing   bool         `json:"releasing"` // it has ended and is being removed
+	Attachments []Attachment `json:"attachments"`
+	Fault       *Fault       `json:"fault,omitempty"`
+}
+
+// Lease is what proves a task alive. One without fields is held until it is released.
+type Lease struct {
+	PID    int    `json:"pid,omitempty"`
+	Start  uint64 `json:"start,omitempty"` // of the process: clock ticks after boot
+	Cgroup string `json:"cgroup,omitempty"`
+}
+
+// Attachment is one use of a volume by a task.
+type Attachment struct {
+	Volume    string        `json:"volume"` // role/id
+	UUID      volume.UUID   `json:"uuid"`
+	Task      string        `json:"task"`
+	Path      string        `json:"path"` // relative to the sandbox
+	Mode      resource.Mode `json:"mode"`
+	Via       volume.Via    `json:"via"` // claim, path or descriptor
+	Since     time.Time     `json:"since"`
+	Detaching bool          `json:"detaching"`
+	Fault     *Fault        `json:"fault,omitempty"`
+}
+
+// Tasks is one page of a list of tasks, in the order of ids.
+type Tasks struct {
+	Tasks []Task `json:"tasks"`
+	Next  string `json:"next,omitempty"` // id to ask for what comes after; none at the end
+}
+
+// TasksOf makes the page of at most limit tasks that come after an id.
+func TasksOf(s *volume.State, after string, limit int) Tasks {
+	page := Tasks{Tasks: []Task{}}
+	for t := range s.Tasks(after) {
+		if len(page.Tasks) == limit {
+			page.Next = page.Tasks[limit-1].ID
+			break
+		}
+		page.Tasks = append(page.Tasks, TaskOf(s, t))
+	}
+	return page
+}
+
+// TaskOf tells all about one task of s.
+func TaskOf(s *volume.State, t *volume.Task) Task {
+	w := Task{
+		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: Lease(t.Lease), Since: t.Since, Releasing: t.Releasing,
+		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
+	}
+	for a := range s.AttachmentsIn(t.ID) {
+		w.Attachments = append(w.Attachments, AttachmentOf(s, a))
+	}
+	return w
+}
+
+// AttachmentOf tells all about one attachment of s.
+func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
+	w := Attachment{
+		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, Via: a.Via, Since: a.Since,
+		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
+	}
+	if v, ok := s.Volume(a.Volume); ok {
+		w.Volume = v.Name.String()
+	}
+	return w
+}

@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// Volume is a persistent volume, and what there is to know before using or
+// destroying it.
+type Volume struct {
+	UUID          volume.UUID       `json:"uuid"`
+	Name          string            `json:"name"` // role/id
+	Role          string            `json:"role"`
+	ID            string            `json:"id"`
+	Disk          string            `json:"disk"` // its name
+	Size          resource.Bytes    `json:"size"`
+	Shared        bool              `json:"shared"`
+	State         string            `json:"state"` // creating, ready, destroying, lost or unavailable
+	Phase         volume.Phase      `json:"phase"` // as recorded: creating, ready or destroying
+	Fault         *Fault            `json:"fault,omitempty"`
+	Created       time.Time         `json:"created"`
+	ContainerPath string            `json:"container_path"` // where it is mounted unless a task says otherwise
+	Owner         Owner             `json:"owner"`
+	References    int               `json:"references"` // the number of holders
+	Holders       []Holder          `json:"holders"`
+	CanDestroy    bool              `json:"can_destroy"` // a request to destroy it would be taken
+	Why           string            `json:"why"`         // one sentence: how it is, and what keeps it so
+	Resource      resource.Resource `json:"resource"`    // the same as Mesos says it
+}
+
+// Owner is whom a volume's directory was made for.
+type Owner struct {
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	Mode string `json:"mode"` // octal, as in "0755"
+}
+
+// Volumes is one page of a list of volumes, in the order of names, without those that
+// are being destroyed.
+type Volumes struct {
+	Volumes []Volume `json:"volumes"`
+	Next    string   `json:"next,omitempty"` // name to ask for what comes after; none at the end
+}
+
+// VolumesOf makes the page of at most limit volumes that come after a name.
+func VolumesOf(s *volume.State, after volume.Name, limit int) Volumes {
+	page := Volumes{Volumes: []Volume{}}
+	for v := range s.Volumes(after) {
+		if len(page.Volumes) == limit {
+			page.Next = page.Volumes[limit-1].Name
+			break
+		}
+		page.Volumes = append(page.Volumes, VolumeOf(s, v))
+	}
+	return page
+}
+
+// VolumeOf tells all about one volume of s.
+func VolumeOf(s *volume.State, v *volume.Volume) Volume {
+	w := Volume{
+		UUID: v.UUID, Name: v.Name.String(), Role: v.Role, ID: v.ID, Disk: diskName(v.Disk),
+		Size: v.Size.Bytes(), Shared: v.Shared, State: string(v.Phase), Phase: v.Phase,
+		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
+		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
+		Holders:  holdersOf(s.Holders(v.UUID)),
+		Resource: s.Resource(v),
+	}
+	w.References = len(w.Holders)
+	unavailable := w.faulty(volume.ErrUnavailable)
+	if v.Phase != volume.Destroying && (unavailable || w.faulty(volume.ErrLost)) {
+		w.State = w.Fault.Kind
+	}
+	w.CanDestroy = v.Phase != volume.Destroying && w.References == 0 && !unavailable
+	w.Why = w.why()
+	return w
+}
+
+func (w *Volume) faulty(kind error) bool { return w.Fault != nil && w.Fault.Kind == KindName(kind) }
+
+// stateWords are the states as a sentence has them.
+var stateWords = map[string]string{
+	"creating": "being made", "ready": "ready", "destroying": "being destroyed", "lost": "lost", "unavailable": "unavailable",
+}
+
+// why says in one sentence how the volume is, and what keeps it so.
+func (w *Volume) why() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "volume %s is %s", w.Name, stateWords[w.State])
+	if w.Fault != nil {
+		fmt.Fprintf(&b, " (%s)", w.Fault.Reason)
+	}
+	switch {
+	case w.Phase == volume.Destroying:
+		b.WriteString("; its space goes back to role " + w.Role + " when its data is removed")
+	case w.References == 0 && w.CanDestroy:
+		b.WriteString(" and no task holds it, so it can be destroyed")
+	case w.References == 0:
+		b.WriteString("; it can be destroyed when its disk is back")
+	case w.Shared:
+		b.WriteString(", shared, and held by " + w.heldBy() + "; it can be destroyed when no task holds it")
+	default:
+		b.WriteString(", exclusive, and held by " + w.heldBy() + "; another task can have it, or it can be destroyed, when that one ends")
+	}
+	return b.String()
+}
+
+// heldBy lists a few holders and counts the rest.
+func (w *Volume) heldBy() string {
+	const few = 3
+	var names []string
+	for _, h := range w.Holders[:min(few, len(w.Holders))] {
+		name := "task " + h.Task
+		if h.PID != 0 {
+			name += fmt.Sprintf(" (pid %d)", h.PID)
+		}
+		names = append(names, name)
+	}
+	if more := len(w.Holders) - few; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
