@@ -22,6 +22,7 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 	taken := s.reserved()
 	configured := map[string]bool{}
 	for _, d := range disks {
+		d = s.bind(d, env)
 		configured[d.Key] = true
 		if d.Total < taken[d.Key] {
 			return nil, refuse(ErrInsufficient, "disk %s is configured with %s, but %s of it is reserved already; "+
@@ -29,7 +30,7 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 				diskName(d.Key), d.Total.Bytes(), taken[d.Key].Bytes())
 		}
 		free := Account{Disk: d.Key, Free: d.Total - taken[d.Key]}
-		changes = append(changes, Change{Disk: s.bind(d, env)}, Change{Account: &free})
+		changes = append(changes, Change{Disk: &d}, Change{Account: &free})
 	}
 	for d := range s.Disks() {
 		if !configured[d.Key] {
@@ -41,14 +42,18 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 	return changes, nil
 }
 
-// bind joins a configured disk with the pool that the journal knows for it.
-func (s *State) bind(d Disk, env Env) *Disk {
-	if known, ok := s.Disk(d.Key); ok {
-		d.Pool, d.Phase = known.Pool, known.Phase
-	} else {
+// bind joins a configured disk with what the journal knows of it.
+func (s *State) bind(d Disk, env Env) Disk {
+	known, ok := s.Disk(d.Key)
+	if !ok {
 		d.Pool, d.Phase = string(env.NewUUID()), Creating
+		return d
 	}
-	return &d
+	d.Pool, d.Phase = known.Pool, known.Phase
+	if d.Auto {
+		d.Total = known.Total
+	}
+	return d
 }
 
 // reserved is how much of each disk is taken from its unreserved space: by dynamic

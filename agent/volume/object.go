@@ -82,7 +82,8 @@ func (a Account) stored() bool { return dynamic(a.Reservations) }
 type Disk struct {
 	Key    string           `json:"key"`
 	Source *resource.Source `json:"-"` // nil for the root disk; configured, never stored
-	Total  resource.Scalar  `json:"-"` // configured
+	Total  resource.Scalar  `json:"total"`
+	Auto   bool             `json:"-"` // Total is a proposal: what was decided first stays
 	Absent bool             `json:"-"` // in the journal, but no longer configured
 	Pool   string           `json:"pool"`
 	Phase  Phase            `json:"phase"` // Creating until the pool's marker is written

@@ -169,18 +169,18 @@ func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 }
 
 // planAttachment says what is missing for an attachment. Only mounts beneath a sandbox
-// are the agent's to make and remove; a claim has none, and a descriptor's mount ends
-// with the task's namespace.
+// are the agent's to make and remove: a claim has none, and a descriptor's mount ends
+// with the task's namespace and leaves its mount point behind.
 func planAttachment(a *Attachment, seen SeenAttachment) []Step {
 	steps := stepsFor(a.Unit())
 	switch {
-	case a.Via != ByPath || seen.Unreachable != "":
+	case a.Via == Claimed || seen.Unreachable != "" || seen.Foreign:
 		return nil
-	case a.Gone && seen.Mounted:
+	case a.Gone && a.Via == ByPath && seen.Mounted:
 		return steps(DoDetach, Clear)
-	case a.Gone && seen.Point && !seen.Foreign:
+	case a.Gone && seen.Point && !seen.Mounted:
 		return steps(Clear)
-	case !a.Gone && !seen.Mounted && !seen.Foreign:
+	case !a.Gone && a.Via == ByPath && !seen.Mounted:
 		return steps(DoAttach)
 	}
 	return nil

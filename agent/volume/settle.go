@@ -109,7 +109,7 @@ func (t *Task) ended(seen SeenTask) bool { return t.Lease != (Lease{}) && !seen.
 func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Time) []Change {
 	u := a.Unit()
 	switch {
-	case a.Gone && !seen.Mounted:
+	case a.Gone && (!seen.Mounted || a.Via != ByPath):
 		return []Change{{Drop: &Drop{Volume: a.Volume, Task: a.Task, Path: a.Path}}}
 	case a.Via != ByPath:
 		return s.sound(u)

@@ -116,6 +116,16 @@ func (m *Manager) Load(path string) (*Group, error) {
 	return m.group("/" + group), nil
 }
 
+// Find is Load for whoever has no Manager and makes no groups: a process that is to join
+// the one that was made for it.
+func Find(path string) (*Group, error) {
+	h, err := detect()
+	if err != nil {
+		return nil, err
+	}
+	return (&Manager{hierarchy: h}).Load(path)
+}
+
 func (m *Manager) group(group string) *Group {
 	return &Group{hierarchy: m.hierarchy, group: group}
 }

@@ -1,0 +1,30 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Setting describes one thing that can be set, for the command line.
+type Setting struct {
+	Name    string // as in the file, and in Sources.Flags
+	Flag    string // as on the command line, without the dashes
+	Doc     string // one line
+	Default string
+}
+
+// Settings are all but the disks, which only the file can name.
+func Settings() []Setting {
+	c := Default()
+	var all []Setting
+	for _, s := range settings {
+		doc, _, _ := strings.Cut(s.doc, "\n")
+		all = append(all, Setting{
+			Name:    s.name,
+			Flag:    strings.ReplaceAll(s.name, "_", "-"),
+			Doc:     doc,
+			Default: strings.Trim(fmt.Sprint(s.get(c)), "[]"),
+		})
+	}
+	return all
+}

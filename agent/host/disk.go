@@ -1,0 +1,131 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"tenon/agent/pool"
+	"tenon/agent/volume"
+	"tenon/mount"
+)
+
+// disk is a pool that is opened when it is first looked at, and again after it was
+// missing. Once open, everything goes through its descriptor: what happens to the path
+// later (another file system mounted over it, say) changes nothing.
+type disk struct {
+	dir string
+
+	mu     sync.Mutex
+	source *mount.Source // guarded by mu
+	pool   *pool.Pool    // guarded by mu
+	found  pool.Identity // guarded by mu
+}
+
+// see looks for the pool and its marker.
+func (d *disk) see() volume.SeenDisk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(); err != nil {
+		return volume.SeenDisk{Missing: err.Error()}
+	}
+	return volume.SeenDisk{Empty: d.found.Empty, Pool: d.found.UUID}
+}
+
+// open opens the pool unless it is open and has its marker.
+//
+// Preconditions: d.mu is held.
+func (d *disk) open() (err error) {
+	if d.pool != nil && d.found.UUID != "" {
+		return nil
+	}
+	d.reset()
+	defer func() {
+		if err != nil {
+			d.reset()
+		}
+	}()
+	dir, err := mount.OpenDir(d.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if d.source, err = mount.OpenSource(dir); err != nil {
+		return err
+	}
+	if d.pool, err = pool.Open(d.source.Dir()); err != nil {
+		return err
+	}
+	d.found, err = d.pool.Identify()
+	return err
+}
+
+// format writes the marker of a pool.
+func (d *disk) format(id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(); err != nil {
+		return err
+	}
+	if err := d.pool.Format(id); err != nil {
+		return err
+	}
+	var err error
+	d.found, err = d.pool.Identify()
+	return err
+}
+
+// use gives the open pool if it is the one that is wanted.
+func (d *disk) use(want string) (*pool.Pool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pool == nil || d.found.UUID != want {
+		return nil, fmt.Errorf("disk %s does not hold pool %s", d.dir, want)
+	}
+	return d.pool, nil
+}
+
+// reset forgets the pool.
+//
+// Preconditions: d.mu is held, or nobody else has d.
+func (d *disk) reset() error {
+	var errs []error
+	if d.pool != nil {
+		errs = append(errs, d.pool.Close())
+	}
+	if d.source != nil {
+		errs = append(errs, d.source.Close())
+	}
+	d.pool, d.source, d.found = nil, nil, pool.Identity{}
+	return errors.Join(errs...)
+}
+
+func (d *disk) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reset()
+}
+
+// poolOf gives the pool that a volume lies in.
+func (h *Host) poolOf(s *volume.State, v *volume.Volume) (*pool.Pool, error) {
+	d, ok := h.disks[v.Disk]
+	want, known := s.Disk(v.Disk)
+	if !ok || !known {
+		return nil, fmt.Errorf("no disk %q is configured", v.Disk)
+	}
+	return d.use(want.Pool)
+}
+
+// data opens the directory of a volume that tasks see.
+func (h *Host) data(s *volume.State, id volume.UUID) (*os.File, error) {
+	v, ok := s.Volume(id)
+	if !ok {
+		return nil, fmt.Errorf("there is no volume %s", id)
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return nil, &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": " + err.Error(), Cause: err}
+	}
+	return p.Data(string(id))
+}

@@ -1,0 +1,167 @@
+// Package host is the real kernel behind the agent: it looks at disks, directories,
+// mounts, cgroups and processes, and turns each step of a plan into calls of agent/pool,
+// mount and isolator. It decides nothing and stores nothing; what should be is in the
+// state that it is handed.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"tenon/agent/volume"
+	"tenon/isolator/cgroup"
+	"tenon/isolator/lease"
+	"tenon/isolator/sandbox"
+)
+
+// Options say which parts of the host the agent works with.
+type Options struct {
+	Disks        map[string]string // directory of the pool by key of the disk; "" is the root disk
+	SandboxRoots []string          // absolute; the first is where the agent's own sandboxes are
+	CgroupParent string            // "" is beneath the agent's own cgroup
+	Log          *slog.Logger
+}
+
+// Host is the kernel of this machine, in the mount namespace of the calling process. It
+// is an agent.Kernel; its methods may be called at the same time.
+type Host struct {
+	log      *slog.Logger
+	disks    map[string]*disk // by key; never changes
+	roots    []*sandbox.Root
+	groups   *cgroup.Manager // nil where the host has no cgroups for us
+	noCgroup error           // why
+	leases   *lease.Watcher
+
+	mu      sync.Mutex
+	watched map[string]lease.Lease // by task, what leases watches; guarded by mu
+}
+
+// Open prepares the sandbox roots (each is made if it is missing, and becomes a private
+// mount of its own) and makes the root disk's directory if it is missing. Other disks
+// are opened when they are looked at: one that is missing is only unavailable.
+func Open(o Options) (h *Host, err error) {
+	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}}
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
+	for key, dir := range o.Disks {
+		h.disks[key] = &disk{dir: dir}
+	}
+	if err := os.MkdirAll(o.Disks[""], 0o700); err != nil {
+		return nil, fmt.Errorf("make the pool of the root disk: %w", err)
+	}
+	for _, path := range o.SandboxRoots {
+		r, err := sandbox.OpenRoot(path)
+		if err != nil {
+			return nil, fmt.Errorf("sandbox root: %w", err)
+		}
+		h.roots = append(h.roots, r)
+	}
+	if h.groups, err = cgroup.Open(cgroup.Options{Parent: o.CgroupParent}); err != nil {
+		if !errors.Is(err, cgroup.ErrUnsupported) {
+			return nil, err
+		}
+		h.noCgroup = err
+		h.log.Warn("tasks have no cgroups; they end with the process that started them", "err", err)
+	}
+	h.leases, err = lease.NewWatcher(o.Log)
+	return h, err
+}
+
+// Close lets go of every descriptor. It unmounts nothing that a task can see.
+func (h *Host) Close() error {
+	var errs []error
+	if h.leases != nil {
+		errs = append(errs, h.leases.Close())
+	}
+	for _, r := range h.roots {
+		errs = append(errs, r.Close())
+	}
+	for _, d := range h.disks {
+		errs = append(errs, d.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Lost yields tasks whose lease may have ended.
+func (h *Host) Lost() <-chan string { return h.leases.Lost() }
+
+// root finds the sandbox root that a path lies beneath, and the path beneath it.
+func (h *Host) root(path string) (*sandbox.Root, string, error) {
+	var all []string
+	for _, r := range h.roots {
+		if rest, ok := strings.CutPrefix(path, r.Path()+"/"); ok {
+			return r, rest, nil
+		}
+		all = append(all, r.Path())
+	}
+	return nil, "", &volume.Error{Kind: volume.ErrForbidden,
+		Message: fmt.Sprintf("sandbox %s lies beneath none of the sandbox roots (%s)", path, strings.Join(all, ", "))}
+}
+
+// Prepare completes an operation: the sandbox of a task that names none, the start time
+// of a claiming process, the path of a cgroup to be made, and whether anything but the
+// asker holds the lease of a task to be released.
+func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
+	switch o := op.(type) {
+	case volume.Claim:
+		err := h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+		if err == nil {
+			o.Lease, err = h.prepareLease(o)
+		}
+		return o, err
+	case volume.Attach:
+		if t, ok := s.Task(o.Task); ok && o.Sandbox == "" {
+			o.Sandbox, o.Own = t.Sandbox, t.Own
+			return o, nil
+		}
+		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+	case volume.Release:
+		t, ok := s.Task(o.Task)
+		if !ok {
+			return o, nil
+		}
+		seen, err := h.seeTask(t)
+		o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
+		return o, err
+	}
+	return op, nil
+}
+
+func (h *Host) prepareTask(dir *string, own *bool, task string) error {
+	if *dir == "" {
+		*dir, *own = filepath.Join(h.roots[0].Path(), task), true
+	}
+	_, _, err := h.root(*dir)
+	return err
+}
+
+func (h *Host) prepareLease(o volume.Claim) (volume.Lease, error) {
+	l := o.Lease
+	if o.Cgroup {
+		if h.groups == nil {
+			return l, &volume.Error{Kind: volume.ErrFailed, Message: "no cgroup for task " + o.Task + ": " + h.noCgroup.Error(), Cause: h.noCgroup}
+		}
+		path, err := h.groups.Path(o.Task)
+		if err != nil {
+			return l, &volume.Error{Kind: volume.ErrInvalid, Message: err.Error(), Cause: err}
+		}
+		l.Cgroup = path
+	}
+	if l.PID != 0 {
+		of, err := lease.OfProcess(l.PID)
+		if err != nil {
+			return l, &volume.Error{Kind: volume.ErrInvalid, Message: "task " + o.Task + ": " + err.Error(), Cause: err}
+		}
+		l.Start = of.Start
+	}
+	return l, nil
+}

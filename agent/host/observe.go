@@ -1,0 +1,153 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"tenon/agent/volume"
+	"tenon/isolator/cgroup"
+	"tenon/isolator/lease"
+	"tenon/isolator/sandbox"
+	"tenon/mount"
+)
+
+// Observe looks at a unit with a handful of system calls, whatever else there is. A task
+// that is looked at is watched from then on, as long as its lease lasts.
+func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
+	switch u.Kind {
+	case volume.DiskUnit:
+		seen.Disk = volume.SeenDisk{Missing: "it is not configured"}
+		if d, ok := h.disks[u.Disk]; ok {
+			seen.Disk = d.see()
+		}
+	case volume.VolumeUnit:
+		if v, ok := s.Volume(u.Volume); ok {
+			seen.Volume, err = h.seeVolume(s, v)
+		}
+	case volume.TaskUnit:
+		if t, ok := s.Task(u.Task); ok {
+			seen.Task, err = h.seeTask(t)
+			if err == nil {
+				err = h.watch(t, seen.Task)
+			}
+		}
+	case volume.AttachmentUnit:
+		if a, ok := s.Attachment(u); ok && (a.Via == volume.ByPath || a.Gone) {
+			seen.Attachment, err = h.seeAttachment(s, a)
+		}
+	}
+	return seen, err
+}
+
+func (h *Host) seeVolume(s *volume.State, v *volume.Volume) (volume.SeenVolume, error) {
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return volume.SeenVolume{Unavailable: err.Error()}, nil
+	}
+	at, err := p.Find(string(v.UUID))
+	return volume.SeenVolume{Incoming: at.Incoming, Live: at.Live, Data: at.Data, Trash: at.Trash}, err
+}
+
+func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
+	if t.Own {
+		if seen.Sandbox, err = h.sandboxExists(t.Sandbox); err != nil {
+			return seen, err
+		}
+	}
+	if t.Lease.PID != 0 {
+		if seen.Claimant, err = (lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start}).Held(); err != nil {
+			return seen, err
+		}
+	}
+	if t.Lease.Cgroup != "" {
+		if seen.Cgroup, err = cgroup.Exists(t.Lease.Cgroup); err == nil && seen.Cgroup {
+			seen.Inside, err = cgroup.Populated(t.Lease.Cgroup)
+		}
+	}
+	return seen, err
+}
+
+func (h *Host) sandboxExists(path string) (bool, error) {
+	sb, err := h.sandbox(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, sb.Close()
+}
+
+func (h *Host) sandbox(path string) (*sandbox.Sandbox, error) {
+	r, rel, err := h.root(path)
+	if err != nil {
+		return nil, err
+	}
+	return r.Open(rel)
+}
+
+// watch has the lease of a living task watched, once everything that it names exists,
+// and forgets that of one that is being released.
+func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
+	want := lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start, Cgroup: t.Lease.Cgroup}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	have, watched := h.watched[t.ID]
+	switch {
+	case t.Releasing || want == (lease.Lease{}):
+		if watched {
+			h.leases.Remove(t.ID)
+			delete(h.watched, t.ID)
+		}
+	case have != want && (want.Cgroup == "" || seen.Cgroup):
+		if err := h.leases.Add(t.ID, want); err != nil {
+			return err
+		}
+		h.watched[t.ID] = want
+	}
+	return nil
+}
+
+// seeAttachment compares what lies at the target with the volume's directory. Where
+// that can't be looked at (the volume is lost, the disk away), whatever is mounted on a
+// target that is to go is taken for the volume: nothing else is put there.
+func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume.SeenAttachment, err error) {
+	t, ok := s.Task(a.Task)
+	if !ok {
+		return volume.SeenAttachment{Unreachable: "its task is not there"}, nil
+	}
+	point, err := h.point(t, a)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seen, nil
+	}
+	if err != nil {
+		return seen, err
+	}
+	seen.Point, seen.ReadOnly = point.Exists, point.ReadOnly
+	if !point.Mounted {
+		return seen, nil
+	}
+	want, err := h.identity(s, a.Volume)
+	seen.Mounted = err == nil && point.Identity == want || err != nil && a.Gone
+	seen.Foreign = !seen.Mounted
+	return seen, nil
+}
+
+func (h *Host) point(t *volume.Task, a *volume.Attachment) (mount.Point, error) {
+	sb, err := h.sandbox(t.Sandbox)
+	if err != nil {
+		return mount.Point{}, err
+	}
+	defer sb.Close()
+	return sb.Find(a.Path)
+}
+
+func (h *Host) identity(s *volume.State, id volume.UUID) (mount.Identity, error) {
+	dir, err := h.data(s, id)
+	if err != nil {
+		return mount.Identity{}, err
+	}
+	defer dir.Close()
+	return mount.Identify(dir)
+}

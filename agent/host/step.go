@@ -1,0 +1,188 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"tenon/agent/pool"
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/isolator/sandbox"
+	"tenon/mount"
+)
+
+// Do does one step. Errors of a kind say what to do about them; the others are the
+// disk's or the kernel's.
+func (h *Host) Do(ctx context.Context, s *volume.State, step volume.Step) error {
+	switch step.Unit.Kind {
+	case volume.DiskUnit:
+		return h.doDisk(s, step)
+	case volume.VolumeUnit:
+		return h.doVolume(ctx, s, step)
+	case volume.TaskUnit:
+		return h.doTask(ctx, s, step)
+	case volume.AttachmentUnit:
+		return h.doAttachment(s, step)
+	}
+	return fmt.Errorf("no unit for step %s", step.Kind)
+}
+
+func (h *Host) doDisk(s *volume.State, step volume.Step) error {
+	d, ok := s.Disk(step.Unit.Disk)
+	if !ok || step.Kind != volume.Format {
+		return unknown(step)
+	}
+	return h.disks[d.Key].format(d.Pool)
+}
+
+func (h *Host) doVolume(ctx context.Context, s *volume.State, step volume.Step) error {
+	v, ok := s.Volume(step.Unit.Volume)
+	if !ok {
+		return unknown(step)
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return err
+	}
+	id := string(v.UUID)
+	switch step.Kind {
+	case volume.Make:
+		return p.Make(id, pool.Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fileMode(v.Owner.Mode)})
+	case volume.Publish:
+		return p.Publish(ctx, id)
+	case volume.Discard:
+		return p.Discard(ctx, id)
+	case volume.Trash:
+		return p.Trash(ctx, id)
+	case volume.Purge:
+		return p.Purge(ctx, id)
+	}
+	return unknown(step)
+}
+
+// fileMode gives the bits of chmod(2) as Go has them.
+func fileMode(bits uint32) fs.FileMode {
+	m := fs.FileMode(bits) & fs.ModePerm
+	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if bits&bit != 0 {
+			m |= flag
+		}
+	}
+	return m
+}
+
+func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) error {
+	t, ok := s.Task(step.Unit.Task)
+	if !ok {
+		return unknown(step)
+	}
+	switch step.Kind {
+	case volume.MakeSandbox, volume.RemoveSandbox:
+		r, rel, err := h.root(t.Sandbox)
+		if err != nil {
+			return err
+		}
+		if step.Kind == volume.MakeSandbox {
+			return r.Make(rel, 0, 0)
+		}
+		return r.Remove(ctx, rel)
+	case volume.MakeCgroup, volume.RemoveCgroup:
+		return h.doCgroup(t, step.Kind)
+	}
+	return unknown(step)
+}
+
+func (h *Host) doCgroup(t *volume.Task, kind volume.StepKind) error {
+	if h.groups == nil {
+		return h.noCgroup
+	}
+	if kind == volume.MakeCgroup {
+		_, err := h.groups.Create(t.ID)
+		return err
+	}
+	g, err := h.groups.Load(t.Lease.Cgroup)
+	if err != nil {
+		return err
+	}
+	return g.Delete()
+}
+
+func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
+	a, ok := s.Attachment(step.Unit)
+	t, known := s.Task(step.Unit.Task)
+	if !ok || !known {
+		return unknown(step)
+	}
+	sb, err := h.sandbox(t.Sandbox)
+	if err != nil {
+		return err
+	}
+	defer sb.Close()
+	switch step.Kind {
+	case volume.DoAttach:
+		return h.attach(s, a, sb)
+	case volume.DoDetach:
+		return detach(a, sb)
+	case volume.Clear:
+		return sb.Clear(a.Path)
+	}
+	return unknown(step)
+}
+
+// attach makes the mount with its mode, places it, and makes sure that the path leads
+// to it: whoever can write to the sandbox may have moved the mount point meanwhile.
+func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox) error {
+	tree, err := h.clone(s, a)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	point, err := sb.Prepare(a.Path)
+	if err != nil {
+		return refused(err)
+	}
+	defer point.Close()
+	return refused(point.Attach(tree))
+}
+
+func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, error) {
+	dir, err := h.data(s, a.Volume)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO})
+}
+
+// Hand makes a detached mount of an attachment's volume.
+func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
+	tree, err := h.clone(s, a)
+	if err != nil {
+		return nil, err
+	}
+	return tree.File(), nil
+}
+
+func detach(a *volume.Attachment, sb *sandbox.Sandbox) error {
+	point, err := sb.Locate(a.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer point.Close()
+	err = mount.Detach(point.Parent, point.Name, a.Lazy)
+	if busy := (*mount.BusyError)(nil); errors.As(err, &busy) {
+		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: err.Error() +
+			"; it is detached when they let go, or at once with --lazy"}
+	}
+	return err
+}
+
+func unknown(step volume.Step) error {
+	return fmt.Errorf("step %s of %s: nothing is known of it any more", step.Kind, step.Unit)
+}

@@ -1,0 +1,67 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tenon/agent/pool"
+	"tenon/agent/resource"
+	"tenon/mount"
+)
+
+// Boot identifies the running boot of the kernel (random(4)).
+func Boot() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
+}
+
+// OfferedSize is how much of a file system is offered where the configuration does not
+// say: all but 5 GB, or half of one below 10 GB (spec.md 1.10). The directory, or the
+// nearest one above it that exists, says which file system.
+func OfferedSize(dir string) (resource.Bytes, error) {
+	f, err := mount.OpenDir(dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != "/" {
+		return OfferedSize(filepath.Dir(dir))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("size of the disk: %w", err)
+	}
+	defer f.Close()
+	p, err := pool.Open(f)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	space, err := p.Space()
+	return offered(space.Total), err
+}
+
+func offered(total resource.Bytes) resource.Bytes {
+	const gib = 1024 * resource.MiB
+	if total >= 10*gib {
+		return total - 5*gib
+	}
+	return total / 2
+}
+
+// RemoveTree removes the directory of a throw-away agent, after unmounting what an agent
+// mounts for itself: its sandbox roots and, on older kernels, its pool. It refuses while
+// anything else is mounted beneath.
+func RemoveTree(selfMounted []string, dir string) error {
+	for _, path := range selfMounted {
+		if err := mount.SelfUnmount(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	parent, err := mount.OpenDir(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return mount.RemoveTree(context.Background(), parent, filepath.Base(dir))
+}

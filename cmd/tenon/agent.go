@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tenon/agent"
+	"tenon/agent/api"
+	"tenon/agent/config"
+	"tenon/agent/host"
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/checkpoint"
+	"tenon/systemd"
+)
+
+// drainTime is how long calls under way may take when the agent stops.
+const drainTime = 10 * time.Second
+
+func agentCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`", Value: config.DefaultFile},
+		&cli.BoolFlag{Name: "dev", Usage: "try it out: everything in a temporary directory that is removed at the end"},
+	}
+	for _, s := range config.Settings() {
+		flags = append(flags, &cli.StringFlag{Name: s.Flag, Usage: s.Doc, DefaultText: s.Default})
+	}
+	return &cli.Command{
+		Name:  "agent",
+		Usage: "run the daemon of this host",
+		Description: "Settings come from the defaults, then the file, then TENON_* of the environment, then flags.\n\n" +
+			"EXAMPLES:\n   tenon agent --dev\n   tenon agent --config /etc/tenon/tenon.toml --log-level debug",
+		Flags: flags,
+		Action: func(c *cli.Context) error {
+			cfg, clean, err := configure(c)
+			if err != nil {
+				return usageError{err}
+			}
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			err = serve(ctx, cfg, c.App.ErrWriter)
+			return errors.Join(err, clean())
+		},
+	}
+}
+
+// configure makes the configuration that the command line asks for. clean removes what
+// --dev made.
+func configure(c *cli.Context) (cfg config.Config, clean func() error, err error) {
+	clean = func() error { return nil }
+	from := config.Sources{File: c.String("config"), FileOptional: !c.IsSet("config"), Environ: os.Environ(), Flags: map[string]string{}}
+	for _, s := range config.Settings() {
+		if c.IsSet(s.Flag) {
+			from.Flags[s.Name] = c.String(s.Flag)
+		}
+	}
+	base := config.Default()
+	if c.Bool("dev") {
+		dir, err := os.MkdirTemp("", "tenon-dev-")
+		if err != nil {
+			return cfg, clean, err
+		}
+		base, clean = config.Dev(dir), func() error { return removeDev(config.Dev(dir), dir) }
+		if !c.IsSet("config") {
+			from.File = ""
+		}
+	}
+	cfg, err = config.Load(base, from)
+	if err != nil {
+		return cfg, clean, errors.Join(err, clean())
+	}
+	if c.Bool("dev") {
+		devHelp(c.App.ErrWriter, cfg)
+	}
+	return cfg, clean, nil
+}
+
+func devHelp(w io.Writer, cfg config.Config) {
+	fmt.Fprintf(w, `A throw-away agent. In another terminal:
+
+    export TENON_SOCKET=%s
+    tenon reserve disk:2048 --role web
+    tenon volume create web/data --size 1024 --shared
+    tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'
+    tenon run --task reader --volume web/data:data:ro -- cat data/greeting
+    tenon status
+
+Control-C ends it and removes everything.
+
+`, cfg.Socket)
+}
+
+// removeDev removes what a --dev agent made, unless something is mounted there still.
+func removeDev(cfg config.Config, dir string) error {
+	if err := host.RemoveTree(append(cfg.SandboxRoots, cfg.Pool), dir); err != nil {
+		return fmt.Errorf("%s is left: %w", dir, err)
+	}
+	return nil
+}
+
+// serve runs an agent until ctx ends.
+func serve(ctx context.Context, cfg config.Config, logTo io.Writer) (err error) {
+	log := newLogger(cfg, logTo)
+	journal, err := checkpoint.Open(cfg.StateDir, checkpoint.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	disks, dirs, err := disksOf(cfg)
+	if err != nil {
+		return err
+	}
+	h, err := host.Open(host.Options{Disks: dirs, SandboxRoots: cfg.SandboxRoots, CgroupParent: cfg.CgroupParent, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	boot, err := host.Boot()
+	if err != nil {
+		return err
+	}
+	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks, Log: log, Crash: crashHook()})
+	if err != nil {
+		return err
+	}
+	defer a.Stop()
+	return listen(ctx, cfg, a, journal, log)
+}
+
+// listen serves the API until ctx ends, and then lets the calls under way finish.
+func listen(ctx context.Context, cfg config.Config, a *agent.Agent, journal *checkpoint.Journal, log *slog.Logger) error {
+	ln, err := listener(cfg)
+	if err != nil {
+		return err
+	}
+	srv := api.New(api.Options{Agent: a, Group: cfg.Group, Version: version(), Timeout: cfg.RequestTimeout, Log: log})
+	var work sync.WaitGroup
+	defer work.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	work.Go(func() {
+		if err := systemd.Watchdog(ctx, func() bool { return a.Health() == nil }); err != nil {
+			log.Warn("watchdog not fed", "err", err)
+		}
+	})
+	failed := make(chan error, 1)
+	work.Go(func() { failed <- srv.Serve(ln) })
+	log.Info("agent serves", "path", ln.Addr().String(), "took", 0)
+	tell(log, systemd.Ready("serving on "+ln.Addr().String()))
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("agent stops; tasks and their mounts stay as they are")
+	tell(log, systemd.Stopping())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return srv.Shutdown(drain)
+}
+
+// listener is the socket that systemd hands over, or one of our own.
+func listener(cfg config.Config) (net.Listener, error) {
+	passed, err := systemd.Listeners()
+	if err != nil {
+		return nil, err
+	}
+	for _, ln := range passed {
+		return ln, nil
+	}
+	return api.Listen(cfg.Socket, cfg.Group)
+}
+
+// tell logs a message to systemd that did not arrive; the agent works without.
+func tell(log *slog.Logger, err error) {
+	if err != nil {
+		log.Warn("systemd not told", "err", err)
+	}
+}
+
+// disksOf gives the disks as the core wants them, and their directories by key.
+func disksOf(cfg config.Config) ([]volume.Disk, map[string]string, error) {
+	dirs := map[string]string{"": cfg.Pool}
+	root, err := diskOf(nil, cfg.Pool, cfg.PoolSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	disks := []volume.Disk{root}
+	for _, d := range cfg.Disks {
+		disk, err := diskOf(&resource.Source{Type: resource.SourcePath, Path: &resource.Root{Root: &d.Path}}, d.Path, d.Size)
+		if err != nil {
+			return nil, nil, err
+		}
+		disks = append(disks, disk)
+		dirs[disk.Key] = d.Path
+	}
+	return disks, dirs, nil
+}
+
+// diskOf gives one disk; where its size is not configured, the file system decides when
+// the disk is first used.
+func diskOf(source *resource.Source, dir string, size resource.Bytes) (volume.Disk, error) {
+	d := volume.Disk{Key: source.Key(), Source: source, Total: size.Scalar(), Auto: size == 0}
+	if d.Auto {
+		offered, err := host.OfferedSize(dir)
+		if err != nil {
+			return d, err
+		}
+		d.Total = offered.Scalar()
+	}
+	return d, nil
+}
+
+func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == config.JSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// crashHook ends the process, as kill -9 would, the n-th time that it comes to a point:
+// TENON_TEST_CRASH="attach:after" or "settle#2". It is for the crash tests alone.
+func crashHook() func(string) {
+	want, count, _ := strings.Cut(os.Getenv("TENON_TEST_CRASH"), "#")
+	if want == "" {
+		return nil
+	}
+	var mu sync.Mutex
+	left := 1
+	_, _ = fmt.Sscan(count, &left)
+	return func(point string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if point != want {
+			return
+		}
+		if left--; left == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // nothing more happens here
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"tenon/agent/client"
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+	"tenon/isolator/cgroup"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run a command as a task that uses volumes",
+		ArgsUsage: "-- COMMAND [ARG]...",
+		Description: "Claims the volumes, mounts them in a mount namespace that only the command sees, runs it with\n" +
+			"the task's sandbox as its working directory, and releases everything when it has ended.\n" +
+			"Exits as the command does (128 + n after signal n); 125 where Tenon itself failed, 126 where\n" +
+			"the command can't be run, 127 where it is not found.\n\n" +
+			"EXAMPLES:\n" +
+			"   tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'\n" +
+			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "task", Usage: "call the task `ID`", Required: true},
+			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "use a volume: `NAME[:PATH[:rw|ro]]`; may be repeated"},
+			&cli.StringFlag{Name: "sandbox", Usage: "use `DIR`, beneath a sandbox root, instead of one that is made and removed"},
+		},
+		Action: run,
+	}
+}
+
+// run is a task's life as its parent sees it.
+func run(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usageError{errors.New("run: no command given; put it after --")}
+	}
+	claim := wire.Claim{Task: c.String("task"), Sandbox: c.String("sandbox"), Cgroup: true}
+	for _, spec := range c.StringSlice("volume") {
+		use, err := parseUse(spec)
+		if err != nil {
+			return usageError{err}
+		}
+		claim.Volumes = append(claim.Volumes, use)
+	}
+	api := newClient(c)
+	task, err := api.Claim(c.Context, claim)
+	if err != nil {
+		return selfFailed(err)
+	}
+	code, runErr := runTask(c.Context, api, task, c.Args().Slice())
+	return errors.Join(release(api, task.ID, c.App.ErrWriter, runErr), exitAs(code, runErr))
+}
+
+// runTask starts the stage with the task's mounts and waits for its end.
+func runTask(ctx context.Context, api *client.Client, task wire.Task, command []string) (code int, err error) {
+	mounts, paths, err := receive(ctx, api, task)
+	defer closeAll(mounts)
+	if err != nil {
+		return 0, err
+	}
+	stage := exec.Command("/proc/self/exe", stageArguments(task, paths, command)...)
+	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
+	stage.ExtraFiles = mounts
+	stage.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
+		stage.SysProcAttr.Foreground, stage.SysProcAttr.Ctty = true, fd
+	}
+	cleanup, err := bind(stage, task.Lease.Cgroup)
+	if err != nil {
+		return 0, err
+	}
+	defer cleanup()
+	return supervise(stage)
+}
+
+// bind ties the stage to what proves the task alive, without a moment in between: it is
+// born in the task's cgroup, or it dies with this process, which holds the lease. Where
+// the cgroup is one of v1 it is the latter until the stage has joined.
+//
+// The kernel sends the signal of Pdeathsig when the thread ends that started the child, so
+// the calling goroutine stays on its thread.
+func bind(stage *exec.Cmd, path string) (cleanup func(), err error) {
+	runtime.LockOSThread()
+	cleanup = func() {}
+	if path == "" {
+		stage.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		return cleanup, nil
+	}
+	group, err := cgroup.Find(path)
+	if err != nil {
+		return cleanup, err
+	}
+	dir, err := group.Dir()
+	if errors.Is(err, cgroup.ErrUnsupported) {
+		stage.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		return cleanup, nil
+	}
+	if err != nil {
+		return cleanup, err
+	}
+	stage.SysProcAttr.UseCgroupFD, stage.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	return func() { _ = dir.Close() }, nil
+}
+
+// receive takes the task's mounts from the agent, one descriptor a volume.
+func receive(ctx context.Context, api *client.Client, task wire.Task) (mounts []*os.File, paths []string, err error) {
+	for _, a := range task.Attachments {
+		f, err := api.Mount(ctx, task.ID, wire.Attach{Use: wire.Use{Volume: string(a.UUID), Path: a.Path, Mode: a.Mode}})
+		if err != nil {
+			return mounts, paths, err
+		}
+		mounts, paths = append(mounts, f), append(paths, a.Path)
+	}
+	return mounts, paths, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // only descriptors of mounts; nothing is written through them
+	}
+}
+
+// supervise runs the stage, hands signals on to its process group, and gives the exit
+// code of what it became.
+func supervise(stage *exec.Cmd) (int, error) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals)
+	defer signal.Stop(signals)
+	if err := stage.Start(); err != nil {
+		return 0, fmt.Errorf("start the task: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- stage.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			if handed(s) {
+				_ = syscall.Kill(-stage.Process.Pid, s.(syscall.Signal)) // it may have ended just now
+			}
+		case err := <-done:
+			return codeOf(stage.ProcessState, err)
+		}
+	}
+}
+
+// handed says whether a signal is meant for the task: not those that speak of this
+// process alone.
+func handed(s os.Signal) bool {
+	switch s {
+	case syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU:
+		return false
+	}
+	return true
+}
+
+func codeOf(state *os.ProcessState, err error) (int, error) {
+	if state == nil {
+		return 0, err
+	}
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return state.ExitCode(), nil
+}
+
+// release ends the task, unless processes that it left behind still use its volumes: then
+// the agent releases it when they end.
+func release(api *client.Client, task string, warn io.Writer, failed error) error {
+	_, err := api.ReleaseTask(context.Background(), task, false)
+	switch {
+	case err == nil, errors.Is(err, volume.ErrNotFound):
+		return nil
+	case errors.Is(err, volume.ErrInUse) && failed == nil:
+		fmt.Fprintf(warn, "tenon: task %s has left processes behind; its volumes stay held until they end\n", task)
+		return nil
+	}
+	return selfFailed(fmt.Errorf("release task %s: %w", task, err))
+}
+
+// selfFailed is the end of run where Tenon itself could not do its part.
+func selfFailed(err error) error { return codeError{exitRunSelf, err.Error()} }
+
+// exitAs ends the program as the task did.
+func exitAs(code int, err error) error {
+	if err != nil {
+		return selfFailed(err)
+	}
+	if code == 0 {
+		return nil
+	}
+	return codeError{code: code}
+}

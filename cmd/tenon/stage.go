@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tenon/agent/wire"
+	"tenon/isolator/cgroup"
+	"tenon/mount"
+)
+
+// stageName is the first argument of the process between `tenon run` and its command:
+// the same program, which takes the descriptors of the mounts, makes the task's own
+// mount namespace, puts the mounts into the sandbox there, and becomes the command.
+const stageName = "run-stage"
+
+// firstMount is the number of the first descriptor that was handed to the stage.
+const firstMount = 3
+
+// stage is what the stage is told in its arguments.
+type stage struct {
+	task, sandbox, cgroup string
+	paths                 []string // where each descriptor's mount goes
+	command               []string
+}
+
+func stageArguments(t wire.Task, paths, command []string) []string {
+	args := append([]string{stageName, t.ID, t.Sandbox, t.Lease.Cgroup, strconv.Itoa(len(paths))}, paths...)
+	return append(args, command...)
+}
+
+func parseStage(args []string) (s stage, err error) {
+	const fixed = 4
+	if len(args) < fixed {
+		return s, errors.New("too few arguments")
+	}
+	n, err := strconv.Atoi(args[3])
+	if err != nil || n < 0 || len(args) <= fixed+n {
+		return s, fmt.Errorf("%q is not the number of mounts", args[3])
+	}
+	return stage{args[0], args[1], args[2], args[fixed : fixed+n], args[fixed+n:]}, nil
+}
+
+// runStage never returns. What goes wrong before the command runs is told on standard
+// error and by the exit codes of run.
+func runStage(args []string) {
+	s, err := parseStage(args)
+	if err == nil {
+		err = s.enter()
+	}
+	if err != nil {
+		leave(exitRunSelf, fmt.Errorf("start the task: %w", err))
+	}
+	path, err := exec.LookPath(s.command[0])
+	if err != nil {
+		leave(exitRunNone, err)
+	}
+	leave(exitRunExec, syscall.Exec(path, s.command, s.environment()))
+}
+
+func leave(code int, err error) {
+	fmt.Fprintln(os.Stderr, "tenon: "+err.Error())
+	os.Exit(code)
+}
+
+// enter joins the cgroup, makes the namespace and the mounts in it, and goes to the
+// sandbox.
+func (s stage) enter() error {
+	if err := s.join(); err != nil {
+		return err
+	}
+	if err := mount.MakePrivateNamespace(); err != nil {
+		return err
+	}
+	sandbox, err := mount.OpenDir(s.sandbox)
+	if err != nil {
+		return err
+	}
+	defer sandbox.Close()
+	for i, path := range s.paths {
+		f := os.NewFile(uintptr(firstMount+i), path)
+		if err := place(f, sandbox, path); err != nil {
+			return fmt.Errorf("mount %s: %w", path, err)
+		}
+	}
+	return os.Chdir(s.sandbox)
+}
+
+// join makes sure that the process is in the task's cgroup. From then on the cgroup
+// proves the task alive, so that it may outlive `tenon run`.
+func (s stage) join() error {
+	if s.cgroup == "" {
+		return nil
+	}
+	group, err := cgroup.Find(s.cgroup)
+	if err != nil {
+		return err
+	}
+	if err := group.Join(os.Getpid()); err != nil {
+		return err
+	}
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0))
+}
+
+// place makes the mount point beneath the sandbox and moves the mount onto it.
+func place(f *os.File, sandbox *os.File, path string) error {
+	tree := mount.FromFile(f)
+	defer tree.Close()
+	parent, name, err := mount.MkdirBeneath(sandbox, path, 0o755)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	at, err := mount.OpenOver(parent, name)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return tree.Attach(at)
+}
+
+// environment is that of run, without Tenon's own variables, and with the task's.
+func (s stage) environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "TENON_") {
+			env = append(env, v)
+		}
+	}
+	return append(env, "TENON_TASK="+s.task, "TENON_SANDBOX="+s.sandbox)
+}
