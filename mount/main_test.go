@@ -39,6 +39,14 @@ func mustMount(t testing.TB, source, target, fstype string, flags uintptr) {
 	})
 }
 
+// memory is a new directory on a tmpfs of its own, for tests that make many files.
+func memory(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	mustMount(t, "none", dir, "tmpfs", 0)
+	return dir
+}
+
 // tree makes files and directories: "dir/", "file", "link -> target".
 func tree(t testing.TB, root string, entries ...string) {
 	t.Helper()

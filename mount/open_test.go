@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -74,8 +75,8 @@ func TestOpenBeneathRefusesEveryWayOut(t *testing.T) {
 
 func TestOpenBeneathRefusesMagicLinksOfProc(t *testing.T) {
 	t.Parallel()
-	root := mustOpen(t, "/proc")
-	for _, path := range []string{"self", "thread-self/root", "self/cwd", "1/root", "1/fd/0"} {
+	root, pid := mustOpen(t, "/proc"), strconv.Itoa(os.Getpid())
+	for _, path := range []string{"self", "thread-self/root", pid + "/cwd", pid + "/root", pid + "/fd/0", pid + "/exe"} {
 		f, err := OpenBeneath(root, path)
 		if f != nil {
 			f.Close()

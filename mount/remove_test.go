@@ -94,7 +94,7 @@ func deepTree(t *testing.T, top *os.File, levels int) {
 }
 
 func TestRemoveTreeRemovesTenThousandLevelsWithFewDescriptors(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	tree(t, dir, "t/")
 	deepTree(t, mustOpen(t, dir+"/t"), 10_000)
 	parent := mustOpen(t, dir)
@@ -246,7 +246,7 @@ func TestRemoveTreeEndsWithItsContext(t *testing.T) {
 
 func TestRemoveTreeDoesNotFollowAFlippingSymlink(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := memory(t)
 	tree(t, dir, "keep/precious", "root/")
 	root := mustOpen(t, dir+"/root")
 	tree(t, dir, "root/x/y/z", "root/l -> "+dir+"/keep")

@@ -27,8 +27,7 @@ type volume struct {
 
 func newVolume(t testing.TB) volume {
 	t.Helper()
-	dir := t.TempDir()
-	mustMount(t, "none", dir, "tmpfs", 0)
+	dir := memory(t)
 	if err := unix.Mount("", dir, "", unix.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,10 @@ const (
 	selfMounts = "/proc/self/ns/mnt"
 )
 
+// The first thread stays with the goroutine that runs main, so that no test can
+// take it to another namespace and leave it there: /proc/self means that thread.
+func init() { runtime.LockOSThread() }
+
 // Main is the whole TestMain of a package whose tests mount. It runs the test
 // binary again in a private mount namespace: as root in a new one, otherwise in
 // a new user and mount namespace in which the user is root. Arguments,
@@ -97,8 +101,6 @@ func runInside() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Pdeathsig is tied to the thread that starts the child.
-	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), childEnv+"="+here)
@@ -122,6 +124,7 @@ func runInside() (int, error) {
 // privateMounts is how the second run is started. CLONE_NEWNS among
 // Unshareflags makes the Go runtime turn / private recursively.
 func privateMounts() *syscall.SysProcAttr {
+	// Pdeathsig is tied to the thread that starts the child, which init keeps.
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Unshareflags: syscall.CLONE_NEWNS}
 	if os.Getuid() == 0 {
 		return attr
