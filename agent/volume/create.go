@@ -148,6 +148,7 @@ func (o Destroy) find(d *draft) (*Volume, error) {
 		return d.Find(o.Ref)
 	}
 	r := o.Volume
+	r.Allocation = "" // an offer's, not the volume's (spec.md 3.7)
 	if err := checkVolume("destroy", r); err != nil {
 		return nil, err
 	}

@@ -16,10 +16,12 @@ import (
 // second is the clock of these tests: it stands still.
 var second = time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
 
-// numbered is an Env whose identifiers are u1, u2, …
-func numbered() Env {
+// numbered is an Env whose identifiers are v1, v2, …
+func numbered() Env { return numberedAs("v") }
+
+func numberedAs(prefix string) Env {
 	n := 0
-	return Env{Now: second, NewUUID: func() UUID { n++; return UUID(fmt.Sprintf("u%d", n)) }}
+	return Env{Now: second, NewUUID: func() UUID { n++; return UUID(fmt.Sprint(prefix, n)) }}
 }
 
 // second disk of the fixture, beside the root disk.
@@ -31,10 +33,10 @@ func dataSource() *resource.Source {
 }
 
 // machine is a running agent's state with 4,096 MiB on the root disk, 1,000 on another.
-func machine(t testing.TB, env Env) *State {
+func machine(t testing.TB) *State {
 	t.Helper()
 	disks := []Disk{{Total: 4096 * resource.One}, {Key: dataDisk, Source: dataSource(), Total: 1000 * resource.One}}
-	changes, err := Configure(Empty(), env, "boot-1", disks)
+	changes, err := Configure(Empty(), numberedAs("agent"), "boot-1", disks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +222,7 @@ type accepted struct {
 func (c accepted) run(t *testing.T) {
 	t.Parallel()
 	env := numbered()
-	s := mustApply(t, machine(t, env), env, c.given...)
+	s := mustApply(t, machine(t), env, c.given...)
 	if c.edit != nil {
 		s = c.edit(s)
 	}
@@ -270,7 +272,7 @@ type refused struct {
 func (c refused) run(t *testing.T) {
 	t.Parallel()
 	env := numbered()
-	s := mustApply(t, machine(t, env), env, c.given...)
+	s := mustApply(t, machine(t), env, c.given...)
 	if c.edit != nil {
 		s = c.edit(s)
 	}
