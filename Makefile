@@ -1,0 +1,76 @@
+# Tenon: build, try out, test, measure, install. `make help` lists the targets.
+
+GO      ?= go
+PREFIX  ?= /usr
+DESTDIR ?=
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
+# Packages that the tests need besides Go and make: a C compiler for the race detector,
+# systemd-analyze for the units, and mkfs for loop images.
+APT      = gcc libc6-dev util-linux systemd procps
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL = build
+.PHONY: help build demo test acceptance bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/tenon, a static binary
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tenon ./cmd/tenon
+
+demo: build ## the main job on a throw-away pool, step by step; as root or in a user namespace
+	@testdata/demo/demo bin/tenon
+
+test: ## all tests of this machine; those that need root run when root
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+
+bench: ## performance as ratios to the kernel's limits, measured in the same run
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+bench-smoke: ## every benchmark compiles and runs once
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
+
+ci: deps fmt tidy vet staticcheck lint test demo bench-smoke units ## what CI runs
+
+fmt: ## gofmt has nothing to say
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt these:"; echo "$$out"; exit 1; }
+
+tidy: ## go.mod and go.sum are as go mod tidy leaves them
+	$(GO) mod tidy -diff
+
+vet: ## go vet, for amd64 and arm64
+	$(GO) vet ./...
+	GOARCH=arm64 $(GO) vet ./...
+
+staticcheck: ## staticcheck, the version that go.mod pins
+	$(GO) tool staticcheck ./...
+
+lint: ## the house rules: imports, comments, sizes, names
+	$(GO) test -count=1 ./agent/internal/lint
+
+units: ## systemd-analyze verify on what would be installed
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(MAKE) --no-print-directory -s install DESTDIR="$$dir" && \
+	systemd-analyze verify --root="$$dir" --man=no tenon.service tenon.socket && echo "units verified"
+
+install: build ## install the binary and the units beneath DESTDIR
+	install -D -m 0755 bin/tenon $(DESTDIR)$(PREFIX)/bin/tenon
+	install -D -m 0644 systemd/tenon.service $(DESTDIR)/usr/lib/systemd/system/tenon.service
+	install -D -m 0644 systemd/tenon.socket $(DESTDIR)/usr/lib/systemd/system/tenon.socket
+	install -D -m 0644 systemd/sysusers.d/tenon.conf $(DESTDIR)/usr/lib/sysusers.d/tenon.conf
+	install -D -m 0644 systemd/tmpfiles.d/tenon.conf $(DESTDIR)/usr/lib/tmpfiles.d/tenon.conf
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/tenon/README.md
+
+uninstall: ## remove what install installed; data and configuration stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/tenon $(DESTDIR)/usr/lib/systemd/system/tenon.service \
+		$(DESTDIR)/usr/lib/systemd/system/tenon.socket $(DESTDIR)/usr/lib/sysusers.d/tenon.conf \
+		$(DESTDIR)/usr/lib/tmpfiles.d/tenon.conf $(DESTDIR)$(PREFIX)/share/doc/tenon/README.md
+
+deps: ## install the Debian packages that the tests need, where any is missing
+	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; fi
+
+clean: ## remove what was built
+	rm -rf bin dist
