@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"tenon/agent/resource"
 )
@@ -103,6 +104,11 @@ func (d *draft) addTask(t *Task) error {
 	}
 	if !path.IsAbs(t.Sandbox) || path.Clean(t.Sandbox) != t.Sandbox || t.Sandbox == "/" {
 		return refuse(ErrInvalid, "task %s: sandbox %q must be an absolute, clean path", t.ID, t.Sandbox)
+	}
+	for _, p := range []string{t.Sandbox, t.Lease.Cgroup} {
+		if !utf8.ValidString(p) || strings.ContainsRune(p, 0) { // JSON would change it
+			return refuse(ErrInvalid, "task %s: sandbox or cgroup %q is not UTF-8 without NUL", t.ID, p)
+		}
 	}
 	d.touch(UnitOfTask(t.ID))
 	if old, ok := d.Task(t.ID); ok {
