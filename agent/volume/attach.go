@@ -88,6 +88,9 @@ func (o Claim) apply(d *draft) error {
 }
 
 func (o Attach) apply(d *draft) error {
+	if o.Via != ByPath && o.Via != ByDescriptor {
+		return refuse(ErrInvalid, "attach by %q is by neither a path nor a descriptor", o.Via)
+	}
 	if _, ok := d.Task(o.Task); !ok {
 		t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Since: d.env.Now}
 		if err := d.addTask(t); err != nil {
