@@ -202,7 +202,11 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 		return d.again(v, old, a)
 	}
 	for other := range d.AttachmentsIn(a.Task) {
-		if other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path) {
+		switch collide := other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path); {
+		case collide && other.Gone:
+			return refuse(ErrPending, "task %s: %s collides with %s, where volume %s is being detached",
+				a.Task, a.Path, other.Path, d.nameOf(other.Volume))
+		case collide:
 			return refuse(ErrExists, "task %s: %s collides with %s, where it has volume %s",
 				a.Task, a.Path, other.Path, d.nameOf(other.Volume))
 		}
