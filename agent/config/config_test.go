@@ -349,3 +349,21 @@ func TestAWriterThatFailsIsAnError(t *testing.T) {
 		t.Errorf("Write() = %v, want os.ErrClosed", err)
 	}
 }
+
+func TestEverySettingCanBeGivenItsDefaultAsAFlag(t *testing.T) {
+	t.Parallel()
+	flags := map[string]string{}
+	for _, s := range config.Settings() {
+		flags[s.Name] = s.Default
+		if s.Flag != strings.ReplaceAll(s.Name, "_", "-") || s.Doc == "" {
+			t.Errorf("setting %s has flag %q and doc %q", s.Name, s.Flag, s.Doc)
+		}
+	}
+	got, err := config.Load(config.Config{}, config.Sources{Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Default(), got); diff != "" {
+		t.Errorf("loads to (-default +got):\n%s", diff)
+	}
+}
