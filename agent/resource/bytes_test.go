@@ -61,7 +61,7 @@ func TestPrintedBytesReadBackToTwoDecimals(t *testing.T) {
 
 func TestScalarsAndBytesConvertWithoutInventingSpace(t *testing.T) {
 	t.Parallel()
-	for s, want := range map[Scalar]Bytes{0: 0, -One: 0, One: MiB, 1: 1048, 1500: MiB * 3 / 2, MaxScalar: math.MaxInt64, math.MaxInt64: math.MaxInt64} {
+	for s, want := range map[Scalar]Bytes{0: 0, -One: 0, One: MiB, 1: 1048, 1500: MiB * 3 / 2, MaxScalar: math.MaxInt64, 1000 << 44: math.MaxInt64, math.MaxInt64: math.MaxInt64} {
 		if got := s.Bytes(); got != want {
 			t.Errorf("Scalar(%s).Bytes() = %d, want %d", s, int64(got), int64(want))
 		}

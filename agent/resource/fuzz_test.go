@@ -67,7 +67,7 @@ func FuzzResourceJSON(f *testing.F) {
 			if err := back.UnmarshalJSON(written); err != nil {
 				t.Fatalf("%q wrote %s: %v", data, written, err)
 			}
-			if diff := cmp.Diff(r, back, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(r, back, cmpopts.EquateEmpty(), exactly); diff != "" {
 				t.Fatalf("%q wrote %s (-want +got):\n%s", data, written, diff)
 			}
 		}
@@ -94,7 +94,7 @@ func FuzzOperations(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q wrote %s: %v", data, written, err)
 		}
-		if diff := cmp.Diff(operations, back, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(operations, back, cmpopts.EquateEmpty(), exactly); diff != "" {
 			t.Fatalf("%q wrote %s (-want +got):\n%s", data, written, diff)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -134,6 +135,13 @@ func anything(Resource) bool { return true }
 // countable keeps what can be taken back after it was added: the union of two
 // overlapping ranges or sets does not remember the overlap.
 func countable(r Resource) bool { return r.Type == TypeScalar }
+
+// exactly compares reservations field by field: their Equal, which cmp would use, lets
+// the order of labels differ.
+var exactly = cmp.Transformer("fields", func(r Reservation) any {
+	type fields Reservation
+	return fields(r)
+})
 
 func ptr(s string) *string { return &s }
 

@@ -80,6 +80,7 @@ func TestWhatAddsUpAndWhatComesApart(t *testing.T) {
 		"volume on a path":                  {v.on(SourcePath, "/d"), v.on(SourcePath, "/d"), false, true},
 		"shared volume, whole":              {v.shared(), v.shared(), true, true},
 		"shared volume of another size":     {v.shared(), double(v).shared(), false, false},
+		"shared, though no volume, part":    {disk(64, "").shared(), disk(32, "").shared(), false, false},
 		"shared volume and its twin":        {v.shared(), v, false, false},
 		"shared volume mounted another way": {v.shared(), disk(64, "eng").volume("v", "q").shared(), true, true},
 	} {

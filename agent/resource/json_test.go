@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 )
 
@@ -77,7 +76,7 @@ func TestTheThreeFormatsReadAsOne(t *testing.T) {
 		"new":      `{"reservations":[{"type":"DYNAMIC","role":"eng","principal":"ops"}],` + rest,
 		"endpoint": `{"role":"eng","reservation":{"principal":"ops"},"reservations":[{"type":"DYNAMIC","role":"eng","principal":"ops"}],` + rest,
 	} {
-		if diff := cmp.Diff(want, mustParse(t, text)); diff != "" {
+		if diff := cmp.Diff(want, mustParse(t, text), exactly); diff != "" {
 			t.Errorf("%s format (-want +got):\n%s", format, diff)
 		}
 	}
@@ -99,7 +98,7 @@ func TestOldReservationsAreUpgraded(t *testing.T) {
 		`"reservations":[{"type":"STATIC","role":"a"},{"type":"DYNAMIC","role":"a/b"}],`:          {{Type: Static, Role: "a"}, {Type: Dynamic, Role: "a/b"}},
 	} {
 		got := mustParse(t, `{`+text+`"name":"disk","type":"SCALAR","scalar":{"value":1}}`)
-		if diff := cmp.Diff(want, got.Reservations); diff != "" {
+		if diff := cmp.Diff(want, got.Reservations, exactly); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
@@ -212,7 +211,7 @@ func TestAFailedReadLeavesTheResourceAlone(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"name":"cpus","type":"SCALAR"}`), &r); err == nil {
 		t.Fatal("a scalar without a value was read")
 	}
-	if diff := cmp.Diff(disk(64, "eng"), r); diff != "" {
+	if diff := cmp.Diff(disk(64, "eng"), r, exactly); diff != "" {
 		t.Errorf("changed (-want +got):\n%s", diff)
 	}
 }
@@ -276,7 +275,7 @@ func TestEveryFormatReadsBackExactly(t *testing.T) {
 			if err := json.Unmarshal(data, &back); err != nil {
 				t.Fatalf("%s format: %v in %s", format, err, data)
 			}
-			if diff := cmp.Diff(r, back, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(r, back, exactly); diff != "" {
 				t.Fatalf("%s format, %s (-want +got):\n%s", format, data, diff)
 			}
 			if back.Key() != r.Key() {

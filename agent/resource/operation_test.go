@@ -64,7 +64,7 @@ func TestEveryFixtureReadsAsWhatItSays(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, exactly); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		for _, o := range got {
@@ -91,7 +91,7 @@ func TestOperationsReadBackExactly(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", form, err)
 		}
-		if diff := cmp.Diff(all, back); diff != "" {
+		if diff := cmp.Diff(all, back, exactly); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", form, diff)
 		}
 	}
@@ -104,7 +104,7 @@ func TestOperationsReadBackExactly(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", data, err)
 		}
-		if diff := cmp.Diff([]Operation{o}, back); diff != "" {
+		if diff := cmp.Diff([]Operation{o}, back, exactly); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", data, diff)
 		}
 	}
