@@ -1,9 +1,7 @@
 package volume
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"maps"
 )
@@ -57,21 +55,6 @@ func (c Change) Durable() bool {
 
 // Encode gives the change as the journal keeps it.
 func (c Change) Encode() ([]byte, error) { return json.Marshal(c) }
-
-// Decode reads what Encode wrote. Unknown fields and records that hold nothing are
-// errors: they come from a newer version or from damage.
-func Decode(data []byte) (Change, error) {
-	var c Change
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return Change{}, fmt.Errorf("record %.80q: %w", data, err)
-	}
-	if c == (Change{}) {
-		return Change{}, fmt.Errorf("record %.80q holds nothing", data)
-	}
-	return c, nil
-}
 
 // With gives the next version: s with the changes, in order. s stays as it is.
 func (s *State) With(changes ...Change) *State {

@@ -124,7 +124,9 @@ func create(r resource.Resource) Create       { return Create{Volume: r, Owner: 
 // dump describes a state, one sorted line an object, faults included.
 func dump(s *State) []string {
 	var lines []string
-	add := func(format string, args ...any) { lines = append(lines, strings.TrimSpace(fmt.Sprintf(format, args...))) }
+	add := func(format string, args ...any) {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
 	add("agent %s boot %s", s.Agent, s.Boot)
 	for d := range s.Disks() {
 		add("disk %s %s%s", diskName(d.Key), d.Phase, flag(d.Absent, " absent"))
@@ -195,16 +197,20 @@ func records(t testing.TB, s *State) []string {
 	return lines
 }
 
-// fold gives the state that encoded records make.
-func fold(t testing.TB, lines []string) *State {
+// refold gives the state that a state's snapshot makes, as the journal would keep it.
+func refold(t testing.TB, s *State) *State {
 	t.Helper()
 	var changes []Change
-	for _, l := range lines {
-		c, err := Decode([]byte(l))
+	for c := range s.Snapshot() {
+		data, err := c.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes = append(changes, c)
+		back, err := Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes = append(changes, back)
 	}
 	return Empty().With(changes...)
 }

@@ -1,0 +1,367 @@
+package volume
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tenon/agent/resource"
+)
+
+// samples are changes of every kind, with every field set in at least one.
+func samples() map[string]Change {
+	principal, value := "ops", "1"
+	stack := []resource.Reservation{dynamicFor("org"), {Type: resource.Dynamic, Role: "org/<web>", Principal: &principal,
+		Labels: []resource.Label{{Key: "tier"}, {Key: "n", Value: &value}}}}
+	plain := &Volume{UUID: "v1", Name: Name{"org/<web>", "data"}, Reservations: stack, ContainerPath: "p", Size: 1, Phase: Creating, Created: second}
+	full := *plain
+	full.Disk, full.Principal, full.Shared, full.Phase = dataDisk, &principal, true, Destroying
+	full.Owner = Owner{UID: 1, GID: 2, Mode: 0o2775}
+	task := Task{ID: "t", Sandbox: "/s/t", Since: second}
+	ended := Task{ID: "t", Sandbox: "/s/ü", Own: true, Lease: Lease{PID: 1, Start: 1 << 63, Cgroup: "/c"}, Since: second, Releasing: true}
+	a := Attachment{Volume: "v1", Task: "t", Path: "a/b", Mode: resource.RO, Via: Claimed, Since: second}
+	gone := a
+	gone.Gone, gone.Lazy, gone.Mode, gone.Via = true, true, resource.RW, ByDescriptor
+	return map[string]Change{
+		"agent":                  {Agent: "id"},
+		"boot":                   {Boot: "boot-2"},
+		"root disk":              {Disk: &Disk{Pool: "p", Phase: Creating}},
+		"another disk":           {Disk: &Disk{Key: dataDisk, Pool: "p", Phase: Ready}},
+		"account":                {Account: &Account{Disk: dataDisk, Reservations: stack, Free: 1234567}},
+		"account of nothing":     {Account: &Account{Reservations: stack}},
+		"volume":                 {Volume: plain},
+		"volume with everything": {Volume: &full},
+		"task":                   {Task: &task},
+		"task with everything":   {Task: &ended},
+		"claim":                  {Attachment: &a},
+		"tombstone":              {Attachment: &gone},
+		"volume no more":         {Drop: &Drop{Volume: "v1"}},
+		"task no more":           {Drop: &Drop{Task: "t"}},
+		"attachment no more":     {Drop: &Drop{Volume: "v1", Task: "t", Path: "a/b"}},
+	}
+}
+
+func TestEveryChangeReadsBackAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	for name, c := range samples() {
+		data, err := c.Encode()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := Decode(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(c, got, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%s (-written +read):\n%s", name, d)
+		}
+	}
+}
+
+func TestTheJournalWaitsForWhatTheKernelCannotTellAgain(t *testing.T) {
+	t.Parallel()
+	relaxed := map[string]bool{"boot": true, "task": true, "task with everything": true, "claim": true, "tombstone": true,
+		"volume no more": true, "task no more": true, "attachment no more": true}
+	for name, c := range samples() {
+		if !c.Stored() {
+			t.Errorf("%s is not stored", name)
+		}
+		if c.Durable() == relaxed[name] {
+			t.Errorf("%s: durable is %v", name, c.Durable())
+		}
+	}
+	seen := Volume{UUID: "v1", Phase: Ready}
+	for name, c := range map[string]Change{
+		"unreserved space": {Account: &Account{Free: 1}},
+		"a fault":          {Fault: &FaultOf{Unit: UnitOfVolume("v1")}},
+		"a ready volume":   {Volume: &seen},
+	} {
+		if c.Durable() {
+			t.Errorf("%s is durable", name)
+		}
+		if c.Stored() != (c.Volume != nil) {
+			t.Errorf("%s: stored is %v", name, c.Stored())
+		}
+	}
+}
+
+func TestDecodeRefusesWhatEncodeDoesNotWrite(t *testing.T) {
+	t.Parallel()
+	const (
+		v = `"uuid":"v1","role":"web","id":"x","disk":"","reservations":[{"type":"DYNAMIC","role":"web"}],"container_path":"x","size":1,"owner":{"uid":0,"gid":0,"mode":0},"created":"2026-01-02T03:04:05Z"`
+		a = `"volume":"v1","task":"t","path":"p","since":"2026-01-02T03:04:05Z"`
+	)
+	for name, text := range map[string]string{
+		"nothing":                      ``,
+		"garbage":                      "\x00\xff",
+		"a number":                     `7`,
+		"a list":                       `[{"agent":"x"}]`,
+		"null":                         `null`,
+		"an empty object":              `{}`,
+		"an empty field":               `{"agent":""}`,
+		"a null object":                `{"volume":null}`,
+		"an unknown field":             `{"agent":"x","colour":"red"}`,
+		"an unknown field further in":  `{"drop":{"volume":"v1","why":"x"}}`,
+		"a fault":                      `{"fault":{"kind":"x"}}`,
+		"more behind it":               `{"agent":"x"} x`,
+		"another behind it":            `{"agent":"x"}{"agent":"y"}`,
+		"half of it":                   `{"drop":{"volume":"v1"`,
+		"two at once":                  `{"agent":"x","boot":"y"}`,
+		"two objects at once":          `{"drop":{"volume":"v1"},"disk":{"key":"","pool":"p","phase":"ready"}}`,
+		"a drop of nothing":            `{"drop":{}}`,
+		"a drop of half an attachment": `{"drop":{"volume":"v1","path":"p"}}`,
+		"a drop of two things":         `{"drop":{"volume":"v1","task":"t"}}`,
+		"an empty disk":                `{"disk":{}}`,
+		"a disk without a phase":       `{"disk":{"key":"","pool":"p"}}`,
+		"a disk that is destroyed":     `{"disk":{"key":"","pool":"p","phase":"destroying"}}`,
+		"a disk without a pool":        `{"disk":{"key":"","phase":"creating"}}`,
+		"an empty account":             `{"account":{}}`,
+		"an unreserved account":        `{"account":{"disk":"","reservations":[],"free":5}}`,
+		"an overdrawn account":         `{"account":{"disk":"","reservations":[{"type":"DYNAMIC","role":"web"}],"free":-5}}`,
+		"an empty volume":              `{"volume":{}}`,
+		"a volume without a phase":     `{"volume":{` + v + `}}`,
+		"a volume in another phase":    `{"volume":{` + v + `,"phase":"sealed"}}`,
+		"a volume without a size":      `{"volume":{` + strings.Replace(v, `"size":1`, `"size":0`, 1) + `,"phase":"ready"}}`,
+		"a volume without a uuid":      `{"volume":{` + strings.Replace(v, `"uuid":"v1",`, "", 1) + `,"phase":"ready"}}`,
+		"a volume without an id":       `{"volume":{` + strings.Replace(v, `"id":"x",`, "", 1) + `,"phase":"ready"}}`,
+		"a volume of nobody":           `{"volume":{` + strings.Replace(v, `{"type":"DYNAMIC","role":"web"}`, "", 1) + `,"phase":"ready"}}`,
+		"a volume of another role":     `{"volume":{` + strings.Replace(v, `"role":"web","id"`, `"role":"db","id"`, 1) + `,"phase":"ready"}}`,
+		"an empty task":                `{"task":{}}`,
+		"a task without a sandbox":     `{"task":{"id":"t","lease":{},"since":"2026-01-02T03:04:05Z"}}`,
+		"an empty attachment":          `{"attachment":{}}`,
+		"an attachment by nothing":     `{"attachment":{` + a + `,"mode":"RW"}}`,
+		"an attachment by magic":       `{"attachment":{` + a + `,"mode":"RW","via":"magic"}}`,
+		"an attachment of no mode":     `{"attachment":{` + a + `,"via":"path"}}`,
+		"an attachment nowhere":        `{"attachment":{` + strings.Replace(a, `"path":"p",`, "", 1) + `,"mode":"RW","via":"path"}}`,
+	} {
+		if c, err := Decode([]byte(text)); err == nil {
+			t.Errorf("%s: %s is read as %+v", name, text, c)
+		} else if c != (Change{}) {
+			t.Errorf("%s: an error came with %+v", name, c)
+		}
+	}
+	for name, text := range map[string]string{
+		"a volume":      `{"volume":{` + v + `,"phase":"ready"}}`,
+		"an attachment": `{"attachment":{` + a + `,"mode":"RW","via":"path"}}`,
+	} {
+		if _, err := Decode([]byte(text)); err != nil {
+			t.Errorf("%s, of which the cases above are made: %v", name, err)
+		}
+	}
+}
+
+func TestAnErrorOfDecodeIsShort(t *testing.T) {
+	t.Parallel()
+	_, err := Decode(bytes.Repeat([]byte("x"), 1<<20))
+	if err == nil || len(err.Error()) > 500 {
+		t.Errorf("got %.600v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, c := range samples() {
+		data, err := c.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"AGENT":"x","agent":"y"}`))
+	f.Add([]byte(`{"account":{"free":1e3,"reservations":[{"type":"DYNAMIC","role":"\ud800"}],"disk":"é"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := c.Encode()
+		if err != nil {
+			t.Fatalf("%q is read but not written: %v", data, err)
+		}
+		back, err := Decode(again)
+		if err != nil {
+			t.Fatalf("%q is written as %q, which is not read: %v", data, again, err)
+		}
+		sameTimes := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
+		if d := cmp.Diff(c, back, cmpopts.EquateEmpty(), sameTimes); d != "" {
+			t.Fatalf("%q (-read +read again):\n%s", data, d)
+		}
+		s := Empty().With(c)
+		_ = s.Check() // must not panic on any record by itself
+		for u := range s.Units() {
+			Plan(s, u, Seen{})
+			s = s.With(Settle(s, u, Seen{}, second)...)
+		}
+	})
+}
+
+// busy is a state with something of every kind in it, tombstones included.
+func busy(t testing.TB) *State {
+	env := numbered()
+	s := mustApply(t, machine(t), env, given(
+		claim("t", Use{Volume: "v1"}), attach("t", "v2", "", ""), byDescriptor(attach("t", "v1", "more", resource.RO)),
+		attach("u", "v1", "", resource.RO), detach("u", "v1"), claim("w"), Release{Task: "w", Ended: true},
+		Destroy{Ref: "v3"}, create(vol("y", 4, "web")), reserve(labelled(mib(3, ""), "ops", "x"), on(mib(5, "db"))))...)
+	return s.With(s.Faulty(UnitOfVolume("v2"), ErrLost, "gone", second)...)
+}
+
+func TestASnapshotFoldsToTheSameState(t *testing.T) {
+	t.Parallel()
+	s := busy(t)
+	s = s.With(s.sound(UnitOfVolume("v2"))...) // faults are not stored
+	folded := refold(t, s)
+	if d := cmp.Diff(records(t, s), records(t, folded)); d != "" {
+		t.Errorf("snapshot of the snapshot (-want +got):\n%s", d)
+	}
+	changes, err := Configure(folded, numbered(), "boot-1", []Disk{{Total: 4096 * resource.One}, {Key: dataDisk, Source: dataSource(), Total: 1000 * resource.One}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured := folded.With(changes...)
+	if d := cmp.Diff(dump(s), dump(configured)); d != "" {
+		t.Errorf("after a restart (-before +after):\n%s", d)
+	}
+	if err := checkIndexes(configured); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASnapshotCanBeStoppedAnywhere(t *testing.T) {
+	t.Parallel()
+	s := busy(t)
+	all := len(records(t, s))
+	for stop := 1; stop <= all; stop++ {
+		n := 0
+		for range s.Snapshot() {
+			if n++; n == stop {
+				break
+			}
+		}
+		if n != stop {
+			t.Errorf("got %d records, want to stop at %d", n, stop)
+		}
+	}
+	units := 0
+	for range s.Units() {
+		units++
+	}
+	for stop := 1; stop <= units; stop++ {
+		n := 0
+		for range s.Units() {
+			if n++; n == stop {
+				break
+			}
+		}
+	}
+}
+
+func TestABootVoidsAttachmentsAndEndsTasks(t *testing.T) {
+	t.Parallel()
+	s := busy(t)
+	after := s.With(Change{Boot: "boot-2"})
+	if n := after.CountAttachments(); n != 0 {
+		t.Errorf("%d attachments outlive their boot", n)
+	}
+	for task := range after.Tasks("") {
+		if !task.Releasing || task.Lease.PID != 0 || task.Lease.Start != 0 {
+			t.Errorf("task %s outlives its boot: %+v", task.ID, task)
+		}
+	}
+	if n := len(after.Holders("v1")); n != 0 {
+		t.Errorf("v1 has %d holders of another boot", n)
+	}
+	want := difference(nil, nil)
+	for _, l := range difference(dump(s), dump(after)) {
+		if !strings.Contains(l, "attachment ") && !strings.Contains(l, "task ") && !strings.Contains(l, "agent ") {
+			want = append(want, l)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("a boot changed %q", want)
+	}
+	if err := checkIndexes(after); err != nil {
+		t.Error(err)
+	}
+	if s.CountAttachments() == 0 {
+		t.Error("the version before the boot has lost its attachments")
+	}
+}
+
+// Volumes are shown to readers while the writer goes on: no version may change under
+// them. The race detector watches.
+func TestOldVersionsAreReadWhileNewOnesAreMade(t *testing.T) {
+	t.Parallel()
+	s := busy(t)
+	want := records(t, s)
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for range 20 {
+				if d := cmp.Diff(want, records(t, s)); d != "" {
+					t.Errorf("an old version changed:\n%s", d)
+				}
+			}
+		})
+	}
+	env, n := numbered(), s
+	for i := range 300 {
+		task := fmt.Sprint("task", i)
+		n = mustApply(t, n, env, attach(task, "v1", "", ""))
+		n = n.With(Change{Drop: &Drop{Volume: "v1", Task: task, Path: "s"}}, Change{Drop: &Drop{Task: task}})
+	}
+	readers.Wait()
+	if d := cmp.Diff(want, records(t, n)); d != "" {
+		t.Errorf("what came and went left something (-before +after):\n%s", d)
+	}
+}
+
+// checkIndexes holds the indexes of a state against each other.
+func checkIndexes(s *State) error {
+	named := 0
+	for v := range s.Volumes(Name{}) {
+		named++
+		if all, ok := s.Volume(v.UUID); !ok || all != v || v.Phase == Destroying {
+			return fmt.Errorf("name %s leads to %+v", v.Name, v)
+		}
+	}
+	dead := 0
+	for range s.Tombstones() {
+		dead++
+	}
+	if live, all := s.CountVolumes(); live != named || all != named+dead {
+		return fmt.Errorf("%d volumes of %d have names, %d are tombstones; counted %d and %d", named, all, dead, live, all)
+	}
+	for t := range s.Tasks("") {
+		if found, ok := s.sandbox.Get(t); !ok || found != t {
+			return fmt.Errorf("sandbox %s leads to %+v", t.Sandbox, found)
+		}
+		for a := range s.AttachmentsIn(t.ID) {
+			if found, ok := s.Attachment(a.Unit()); !ok || found != a {
+				return fmt.Errorf("%s is %+v by task, %+v by volume", a.Unit(), a, found)
+			}
+		}
+	}
+	if s.sandbox.Len() != s.CountTasks() {
+		return fmt.Errorf("%d sandboxes of %d tasks", s.sandbox.Len(), s.CountTasks())
+	}
+	return nil
+}
+
+func TestRecordsAreSmall(t *testing.T) {
+	t.Parallel()
+	for name, c := range samples() {
+		data, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > 512 {
+			t.Errorf("%s takes %d bytes", name, len(data))
+		}
+	}
+}
