@@ -201,6 +201,14 @@ func TestKillEndsMoreProcessesThanOneBatchHolds(t *testing.T) {
 		p := mustStart(t, `exec 3<&0
 			echo $$ > '`+g.Path()+`/cgroup.procs'
 			i=0; while [ $i -lt `+strconv.Itoa(killBatch)+` ]; do cat <&3 >/dev/null & i=$((i+1)); done`)
+		pids, err := g.Processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := openProcesses(pids)
+		if closeAll(files); err != nil || len(files) != killBatch {
+			t.Errorf("of %d processes %d were opened, %v, want %d", len(pids), len(files), err, killBatch)
+		}
 		if err := g.killEach(t.Context()); err != nil {
 			t.Fatal(err)
 		}

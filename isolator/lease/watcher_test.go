@@ -194,6 +194,23 @@ func TestARemovedLeaseIsNotTold(t *testing.T) {
 	})
 }
 
+func TestAnEndThatWaitsToBeToldIsNotToldOnceRemoved(t *testing.T) {
+	t.Parallel()
+	w := mustWatch(t)
+	p := mustStart(t)
+	ended := p.lease(t)
+	p.end()
+	for _, key := range []string{"first", "removed", "replaced", "replaced and ended"} {
+		mustAdd(t, w, key, ended)
+	}
+	w.Remove("removed")
+	mustAdd(t, w, "replaced", Lease{})
+	mustAdd(t, w, "replaced and ended", ended)
+	mustLose(t, w, "first") // was perhaps on its way already, which held up the others
+	mustLose(t, w, "replaced and ended")
+	mustHold(t, w, nil)
+}
+
 // mustHaveNothing fails if the Watcher still has leases or what they cost.
 func mustHaveNothing(t *testing.T, w *Watcher) {
 	t.Helper()
