@@ -54,7 +54,24 @@ type Kernel struct {
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
 
+	dead bool
 	lost chan string
+}
+
+// errDead is the error of everything that is asked of a kernel after Kill.
+var errDead = errors.New("the agent is dead")
+
+// Kill lets nothing more of what an agent does take effect, as if its process had ended
+// here. Revive lets another agent work.
+func (k *Kernel) Kill() { k.setDead(true) }
+
+// Revive undoes Kill.
+func (k *Kernel) Revive() { k.setDead(false) }
+
+func (k *Kernel) setDead(dead bool) {
+	k.Lock()
+	defer k.Unlock()
+	k.dead = dead
 }
 
 // Root is the directory of the sandboxes that the agent makes itself.
@@ -99,6 +116,9 @@ func (k *Kernel) Lost() <-chan string { return k.lost }
 func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
 	k.Lock()
 	defer k.Unlock()
+	if k.dead {
+		return seen, errDead
+	}
 	switch u.Kind {
 	case volume.DiskUnit:
 		seen.Disk = k.seeDisk(k.Pools[u.Disk])
@@ -164,6 +184,9 @@ func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volu
 func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error {
 	k.Lock()
 	defer k.Unlock()
+	if k.dead {
+		return errDead
+	}
 	if k.Fail != nil {
 		if err := k.Fail(step); err != nil {
 			return err
