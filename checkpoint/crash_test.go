@@ -29,19 +29,18 @@ func TestPowerCutAtEveryOperationKeepsWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// interrupted disturbs every operation of the recovery from power cuts, then
+// interrupted disturbs every operation of the recovery from a power cut at every step-th, then
 // demands that what is left recovers.
-func interrupted(t *testing.T, disturb func(fs *crashfs.FS, m int)) {
+func interrupted(t *testing.T, step int, disturb func(fs *crashfs.FS, m int)) {
 	t.Helper()
 	total := operations(t)
-	for k := 1; k <= total+1; k += 4 {
+	for k := 1; k <= total+1; k += step {
 		h, err := at(k, (*crashfs.FS).StopAt)
 		if err != nil {
 			t.Fatalf("operation %d: %v", k, err)
 		}
 		for m := 1; ; m++ {
-			again := *h
-			again.fs, again.j, again.errs = h.fs.Crash(crashfs.Some, uint64(k)), nil, nil
+			again := h.on(h.fs.Crash(crashfs.Some, uint64(k)))
 			disturb(again.fs, m)
 			if err := again.open(); err != nil {
 				t.Fatalf("operations %d, %d: %v", k, m, err)
@@ -59,13 +58,13 @@ func interrupted(t *testing.T, disturb func(fs *crashfs.FS, m int)) {
 
 func TestPowerCutDuringTheRecoveryFromAPowerCutLosesNoMore(t *testing.T) {
 	t.Parallel()
-	interrupted(t, (*crashfs.FS).StopAt)
+	interrupted(t, 5, (*crashfs.FS).StopAt)
 }
 
 func TestFailureDuringTheRecoveryFromAPowerCutLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{syscall.EIO, syscall.ENOSPC} {
-		interrupted(t, func(fs *crashfs.FS, m int) { fs.FailAt(m, failure) })
+		interrupted(t, 11, func(fs *crashfs.FS, m int) { fs.FailAt(m, failure) })
 	}
 }
 

@@ -24,6 +24,7 @@ type history struct {
 	tx    [][]string // transactions for which Append returned nil
 	maybe []string   // the one that failed in the middle, if any
 	acked int        // of them, acknowledged as durable
+	made  int        // transactions tried; each is different
 	errs  []error    // all that went wrong
 }
 
@@ -110,7 +111,11 @@ func (h *history) append() {
 	if h.j == nil {
 		return
 	}
-	tx := transaction(len(h.tx))
+	h.made++
+	h.appendThis(transaction(h.made))
+}
+
+func (h *history) appendThis(tx []string) {
 	_, err := h.j.Append(raw(tx)...)
 	switch {
 	case h.note(err):
@@ -220,11 +225,17 @@ func operations(t *testing.T) int {
 	return h.fs.Operations()
 }
 
+// on returns a copy of the history that goes on with what is left on an image.
+func (h history) on(image *crashfs.FS) history {
+	h.fs, h.j, h.errs, h.tx = image, nil, nil, slices.Clone(h.tx)
+	return h
+}
+
 // recovers demands that what is left of a history loads as it must and that the
 // journal then works: the next acknowledged transaction survives as well.
 func recovers(t *testing.T, what string, h history, image *crashfs.FS) int {
 	t.Helper()
-	h.fs, h.j, h.errs = image, nil, nil
+	h = h.on(image)
 	if err := h.open(); err != nil || h.j == nil {
 		t.Fatalf("%s: open: %v %v", what, err, errors.Join(h.errs...))
 	}

@@ -112,6 +112,11 @@ func (s *scan) readSegment(generation uint64) error {
 	if err != nil {
 		return err
 	}
+	return s.judge(path, b, generation)
+}
+
+// judge does the work of readSegment on the bytes of the file.
+func (s *scan) judge(path string, b []byte, generation uint64) error {
 	l := found{generation: generation, size: int64(len(b)), zero: used(b) == 0, first: s.next, last: s.next - 1}
 	h, err := decodeHeader(b, segmentMagic, generation)
 	if errors.Is(err, ErrVersion) {
