@@ -14,12 +14,12 @@
 //   - A mount has all its attributes (nosuid and nodev always) before it can be
 //     seen anywhere, so that no instant exists in which a read-only mount can be
 //     written to.
-//   - Nothing on the path of an attach, a detach or a look costs more when more
-//     is mounted. The whole table is read by Table alone.
+//   - An attach, a detach and a look cost the same however much is mounted. The
+//     whole table is read by Table, and where an answer of EBUSY is explained.
 //   - Every descriptor is close-on-exec, and whoever gets an *os.File closes it.
 //
 // Functions are safe for concurrent use unless they say otherwise. The oldest
 // kernel is Linux 5.12 (mount_setattr); Linux 6.8 and 6.15 make things cheaper,
 // which is probed and needs no configuration. Most functions need
-// CAP_SYS_ADMIN in the mount namespace's owner.
+// CAP_SYS_ADMIN in the mount namespace's owner, and /proc has to be mounted.
 package mount

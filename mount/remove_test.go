@@ -145,6 +145,63 @@ func TestRemoveTreeStopsAtAMountOfTheSameFilesystem(t *testing.T) {
 	}
 }
 
+// TestRemoveTreeStopsAtAMountThatItsOwnRootDoesNotShow removes through a source,
+// on which the mounts of the host cannot be seen.
+func TestRemoveTreeStopsAtAMountThatItsOwnRootDoesNotShow(t *testing.T) {
+	mounttest.WithAndWithout(t, mounttest.CloneDetached, func(t *testing.T) {
+		v := newVolume(t)
+		tree(t, v.dir, "pool/trash/u/sub/")
+		pool := mustOpen(t, v.dir+"/pool")
+		mustMount(t, v.dir+"/volume", v.dir+"/pool/trash/u/sub", "", unix.MS_BIND)
+		src, err := OpenSource(pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = RemoveTree(t.Context(), src.Dir(), "trash")
+		src.Close()
+		pool.Close()
+		if !errors.Is(err, ErrMounted) || !strings.Contains(err.Error(), "pool/trash/u/sub") {
+			t.Errorf("got error %v, want %v with the path", err, ErrMounted)
+		}
+		if !exists(v.dir + "/volume/precious") {
+			t.Error("what is mounted was removed")
+		}
+		if err := SelfUnmount(v.dir + "/pool"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRemoveTreeStopsWhenItIsMovedAway moves a directory out of the tree while
+// the removal is below it and has let go of the one above.
+func TestRemoveTreeStopsWhenItIsMovedAway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	deep := strings.Repeat("d/", removeOpen+5)
+	tree(t, dir, "t/"+deep, "keep/precious", "keep/d/")
+	r := remover{parent: mustOpen(t, dir)}
+	defer r.close()
+	err := r.remove("t")
+	for err == nil && len(r.way) < removeOpen+5 {
+		err = r.step()
+	}
+	if err != nil || r.way[1].dir != nil || r.way[2].dir != nil {
+		t.Fatalf("on the way down: %v; want the upper directories closed", err)
+	}
+	if err := os.Rename(dir+"/t/d/d/d", dir+"/keep/moved"); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil && len(r.way) > 0 {
+		err = r.step()
+	}
+	if err == nil || !strings.Contains(err.Error(), "moved") {
+		t.Errorf("got error %v, want one that says that it was moved", err)
+	}
+	if !exists(dir+"/keep/precious") || !exists(dir+"/keep/d") {
+		t.Error("it went on where the directory was moved to")
+	}
+}
+
 func TestRemoveTreeGoesOnOnceTheMountIsGone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
