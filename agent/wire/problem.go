@@ -68,6 +68,15 @@ func KindNamed(name string) error {
 	return nil
 }
 
+// KindNames lists what all kinds are called.
+func KindNames() []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	return names
+}
+
 // ProblemOf tells an error. One without a kind counts as failed, except that of a
 // context: at its deadline the work goes on, which is pending with status 504, and a
 // cancelled one is the agent's stopping.

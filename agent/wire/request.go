@@ -3,7 +3,9 @@ package wire
 import (
 	"fmt"
 	"math"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -28,7 +30,7 @@ type Claim struct {
 	Sandbox string `json:"sandbox,omitempty"` // none: the agent makes one
 	PID     int    `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks
 	Cgroup  bool   `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well
-	Volumes []Use  `json:"volumes"`
+	Volumes []Use  `json:"volumes,omitempty"`
 }
 
 // Use is one volume that a task wants.
@@ -57,6 +59,16 @@ type Applied struct {
 // Health is the answer of an agent that can do its work.
 type Health struct {
 	Healthy bool `json:"healthy"`
+}
+
+// EscapeRef makes a volume's name or UUID fit for the path of a URL, in which the slashes
+// of a role stay as they are.
+func EscapeRef(ref string) string {
+	elements := strings.Split(ref, "/")
+	for i, e := range elements {
+		elements[i] = url.PathEscape(e)
+	}
+	return strings.Join(elements, "/")
 }
 
 // Operation is what the agent has to do for the request.

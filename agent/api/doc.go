@@ -1,0 +1,14 @@
+// Package api serves the agent over HTTP and JSON on a unix socket. openapi.yaml
+// beside it describes every route, and GET /v1/openapi.yaml hands it out.
+//
+// It decodes, asks the agent and encodes; it decides nothing about volumes, and a rule
+// that it enforced would be missing for every other way in. What it does decide is who
+// may ask at all: root, the agent's own user and the members of one group, known by the
+// credentials that the kernel gives for the other end of the socket.
+//
+// A request that cannot be right is answered before anything is changed. Every refusal
+// and failure is a problem (RFC 9457) with a kind of package volume; package wire has
+// the one table that gives its HTTP status. A request that ends before its work has
+// (a deadline, a client that hangs up, the agent's shutdown) loses nothing: what was
+// recorded goes on, and the same request made again waits for it.
+package api

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"tenon/agent/volume"
+)
+
+// credentials are those of the process at the other end of a socket when it connected,
+// as the kernel knows them.
+type credentials struct {
+	uid, gid, pid int
+	groups        []int
+}
+
+// peer is who asks.
+type peer struct {
+	credentials
+	allowed bool
+}
+
+type peerKey struct{}
+
+// meet finds out who is at the other end of a new connection. One whose credentials
+// cannot be read is nobody, and may do nothing.
+func (s *Server) meet(ctx context.Context, conn net.Conn) context.Context {
+	c, err := s.credentials(conn)
+	if err != nil {
+		s.log.Warn("peer not known", "err", err)
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, peer{c, s.may(c)})
+}
+
+// may says whether somebody may use the API: root, the agent's own user, and the group.
+func (s *Server) may(c credentials) bool {
+	if c.uid == 0 || c.uid == os.Geteuid() {
+		return true
+	}
+	return s.gid >= 0 && (c.gid == s.gid || slices.Contains(c.groups, s.gid))
+}
+
+func errForbidden(p peer) error {
+	return refusal(volume.ErrForbidden, "user %d may not use this socket; root and the members of its group may", p.uid)
+}
+
+// groupID finds a group's number; -1 is a group that the host does not know, and none.
+func groupID(name string) int {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return -1
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return -1
+	}
+	return gid
+}
+
+// credentialsOf asks the kernel (unix(7), SO_PEERCRED since Linux 2.2 and SO_PEERGROUPS
+// since 4.13).
+func credentialsOf(conn net.Conn) (c credentials, err error) {
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return c, fmt.Errorf("%s is no unix socket", conn.LocalAddr())
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return c, err
+	}
+	var asked error
+	if err := raw.Control(func(fd uintptr) { c, asked = credentialsFrom(int(fd)) }); err != nil {
+		return c, err
+	}
+	return c, asked
+}
+
+func credentialsFrom(fd int) (credentials, error) {
+	cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	if err != nil {
+		return credentials{}, os.NewSyscallError("getsockopt SO_PEERCRED", err)
+	}
+	groups, err := peerGroups(fd)
+	return credentials{uid: int(cred.Uid), gid: int(cred.Gid), pid: int(cred.Pid), groups: groups}, err
+}
+
+// peerGroups asks for the supplementary groups. The kernel says how many there are when
+// the room for them does not do.
+func peerGroups(fd int) ([]int, error) {
+	const soPeerGroups = 59 // asm-generic/socket.h; package syscall does not have it
+	gids := make([]uint32, 32)
+	for {
+		size := uint32(len(gids) * 4)
+		_, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, soPeerGroups,
+			uintptr(unsafe.Pointer(unsafe.SliceData(gids))), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == syscall.ERANGE && int(size) > len(gids)*4:
+			gids = make([]uint32, size/4)
+			continue
+		case errno != 0:
+			return nil, os.NewSyscallError("getsockopt SO_PEERGROUPS", errno)
+		}
+		groups := make([]int, size/4)
+		for i := range groups {
+			groups[i] = int(gids[i])
+		}
+		return groups, nil
+	}
+}

@@ -1,0 +1,45 @@
+package api
+
+import (
+	_ "embed" // openapi.yaml
+
+	"tenon/agent/wire"
+)
+
+// handler answers one request.
+type handler func(*Server, *call) (answer, error)
+
+// route is one thing that can be asked. openapi.yaml says the same, and a test holds
+// them against each other.
+type route struct {
+	method  string
+	pattern string   // of http.ServeMux
+	query   []string // parameters
+	request any      // a value of the type that the body has; nil is none
+	answer  any      // a value of the type that the answer has; nil is none
+	handle  handler
+}
+
+// routes is everything that can be asked. Who may ask is the same for all of them.
+var routes = []route{
+	{"GET", "/v1/status", nil, nil, wire.Status{}, (*Server).status},
+	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
+	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
+	{"POST", "/v1/operations", nil, wire.Operations{}, wire.Applied{}, (*Server).apply},
+
+	{"GET", "/v1/volumes", []string{"after", "limit"}, nil, wire.Volumes{}, (*Server).volumes},
+	{"POST", "/v1/volumes", nil, wire.CreateVolume{}, wire.Volume{}, withBody((*Server).create)},
+	{"GET", "/v1/volumes/{ref...}", nil, nil, wire.Volume{}, (*Server).volume},
+	{"DELETE", "/v1/volumes/{ref...}", []string{"wait"}, nil, wire.Volume{}, (*Server).destroy},
+
+	{"GET", "/v1/tasks", []string{"after", "limit"}, nil, wire.Tasks{}, (*Server).tasks},
+	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
+	{"GET", "/v1/tasks/{task}", nil, nil, wire.Task{}, (*Server).task},
+	{"DELETE", "/v1/tasks/{task}", []string{"lazy"}, nil, nil, (*Server).release},
+	{"POST", "/v1/tasks/{task}/attachments", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).attach)},
+	{"DELETE", "/v1/tasks/{task}/attachments", []string{"volume", "path", "lazy"}, nil, nil, (*Server).detach},
+	{"POST", "/v1/tasks/{task}/mounts", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).mount)},
+}
+
+//go:embed openapi.yaml
+var openapi []byte

@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"tenon/agent/volume"
+)
+
+// Agent is what is served: *agent.Agent is one.
+type Agent interface {
+	// Do applies operations and waits until what they touched has converged.
+	Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error)
+	// Hand attaches a volume and gives its mount as a descriptor, which the caller closes.
+	Hand(ctx context.Context, op volume.Attach) (*os.File, error)
+	// State is the newest version.
+	State() *volume.State
+	// Watch waits for a version after the one given.
+	Watch(ctx context.Context, after uint64) (*volume.State, error)
+	// Health is nil while the agent can do its work.
+	Health() error
+}
+
+// Options are what a Server is made of. Agent must be set.
+type Options struct {
+	Agent   Agent
+	Log     *slog.Logger
+	Version string        // of the program, for the status
+	Group   string        // whose members may ask, besides root and the agent's own user
+	Timeout time.Duration // of one request; 0 is a minute
+}
+
+// Server serves one agent. Its methods may be called at the same time.
+type Server struct {
+	agent   Agent
+	log     *slog.Logger
+	version string
+	started time.Time
+	gid     int // of the group, none is -1
+	timeout time.Duration
+	slots   chan struct{} // one for each request at work
+	mux     *http.ServeMux
+	http    *http.Server
+	end     context.CancelFunc // ends the context of every request
+	work    sync.WaitGroup     // requests at work
+
+	credentials func(net.Conn) (credentials, error) // of the other end
+	bodyTimeout time.Duration
+}
+
+// What one client can make the agent hold.
+const (
+	maxHeader   = 64 << 10
+	maxBody     = 1 << 20
+	maxRequests = 256 // at work at once; others wait for their turn, within their timeout
+
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	writeTimeout  = 10 * time.Second // of an answer, once there is one
+	endTimeout    = time.Second      // for last answers when Shutdown has no time left
+)
+
+// New makes a Server of an agent that runs.
+func New(o Options) *Server {
+	s := &Server{
+		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
+		slots: make(chan struct{}, maxRequests), mux: http.NewServeMux(),
+		credentials: credentialsOf, bodyTimeout: bodyTimeout,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.timeout == 0 {
+		s.timeout = time.Minute
+	}
+	s.gid = groupID(o.Group)
+	if o.Group != "" && s.gid < 0 {
+		s.log.Warn("group not known, only root may use the socket", "principal", o.Group)
+	}
+	for _, r := range routes {
+		s.mux.HandleFunc(r.method+" "+r.pattern, s.serve(r))
+	}
+	base, end := context.WithCancel(context.Background())
+	s.end = end
+	s.http = &http.Server{
+		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: s.meet,
+	}
+	return s
+}
+
+// Serve answers requests until Shutdown, and then returns nil; ln must be a unix
+// socket. It closes ln.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// Shutdown takes no more requests and waits for those at work. When the context ends
+// first, they are answered that the agent is stopping; what they recorded goes on.
+func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.end()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.end()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		err = s.http.Shutdown(last)
+	}
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	s.work.Wait()
+	return err
+}
+
+// ServeHTTP answers one request: access first, then the route, and at last one line in
+// the log. Nothing of a body is read before access is granted, and none is ever logged.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.work.Add(1)
+	defer s.work.Done()
+	start := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(rec, r, v)
+		}
+		level := slog.LevelInfo
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			level = slog.LevelDebug
+		}
+		s.log.Log(r.Context(), level, "request", "principal", p.uid, "pid", p.pid, "method", r.Method,
+			"path", r.URL.Path, "status", rec.status, "took", time.Since(start))
+	}()
+	if !p.allowed {
+		w.Header().Set("Connection", "close")
+		s.refuse(rec, errForbidden(p))
+		return
+	}
+	s.route(rec, r)
+}
+
+// route finds a request's way. Paths must be clean: what a client means by "..", by an
+// empty element or by a slash at the end is not guessed.
+func (s *Server) route(w *recorder, r *http.Request) {
+	_, pattern := s.mux.Handler(r)
+	if pattern != "" && path.Clean(r.URL.Path) == r.URL.Path {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	if methods := s.methods(r); len(methods) > 0 && pattern == "" {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		s.refuse(w, problem(http.StatusMethodNotAllowed, volume.ErrInvalid, "%s %s: the method is not one of %s",
+			r.Method, r.URL.Path, strings.Join(methods, ", ")))
+		return
+	}
+	s.refuse(w, refusal(volume.ErrNotFound, "there is nothing at %s; GET /v1/openapi.yaml describes what there is", r.URL.Path))
+}
+
+// methods are those that a path has.
+func (s *Server) methods(r *http.Request) (list []string) {
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		probe := &http.Request{Method: m, Host: r.Host, URL: r.URL}
+		if _, pattern := s.mux.Handler(probe); pattern != "" {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// serve makes the handler of a route.
+func (s *Server) serve(r route) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		rec, _ := w.(*recorder) // ServeHTTP gives nothing else
+		ctx, cancel := context.WithTimeout(req.Context(), s.timeout)
+		defer cancel()
+		p, _ := ctx.Value(peerKey{}).(peer)
+		a, err := s.answer(r, &call{Request: req.WithContext(ctx), w: rec, peer: p, bodyTimeout: s.bodyTimeout})
+		if err == nil {
+			err = s.write(rec, a)
+		}
+		if err != nil {
+			s.refuse(rec, err)
+		}
+	}
+}
+
+// answer waits for its turn, checks what every request must keep to and asks the route.
+func (s *Server) answer(r route, c *call) (answer, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-c.Context().Done():
+		return answer{}, problem(http.StatusServiceUnavailable, volume.ErrPending,
+			"the agent has %d requests at work and this one got no turn; nothing was changed, ask again", maxRequests)
+	}
+	if err := c.checkQuery(r.query); err != nil {
+		return answer{}, err
+	}
+	return r.handle(s, c)
+}
+
+func (s *Server) panicked(w *recorder, r *http.Request, v any) {
+	s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "reason", fmt.Sprint(v)+"\n"+string(debug.Stack()))
+	if w.status == 0 {
+		s.refuse(w, refusal(volume.ErrFailed, "the agent has a defect here; its log says where"))
+	}
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+)
+
+func (s *Server) tasks(c *call) (answer, error) {
+	limit, err := c.limit()
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit)), nil
+}
+
+func (s *Server) task(c *call) (answer, error) {
+	return taskIn(s.agent.State(), c.PathValue("task"))
+}
+
+func taskIn(st *volume.State, id string) (answer, error) {
+	t, there := st.Task(id)
+	if !there {
+		return answer{}, refusal(volume.ErrNotFound, "there is no task %q", id)
+	}
+	return ok(wire.TaskOf(st, t)), nil
+}
+
+func (s *Server) claim(c *call, request wire.Claim) (answer, error) {
+	op, err := request.Operation(c.peer.pid)
+	if err != nil {
+		return answer{}, err
+	}
+	st, err := s.agent.Do(c.Context(), op)
+	if err != nil {
+		return answer{}, err
+	}
+	return taskIn(st, request.Task)
+}
+
+func (s *Server) release(c *call) (answer, error) {
+	lazy, err := c.flag("lazy", false)
+	if err != nil {
+		return answer{}, err
+	}
+	_, err = s.agent.Do(c.Context(), volume.Release{Task: c.PathValue("task"), By: c.peer.pid, Lazy: lazy})
+	return nothing(), err
+}
+
+// attach mounts a volume beneath the task's sandbox.
+func (s *Server) attach(c *call, request wire.Attach) (answer, error) {
+	op, err := request.Operation(c.PathValue("task"), volume.ByPath)
+	if err != nil {
+		return answer{}, err
+	}
+	st, err := s.agent.Do(c.Context(), op)
+	if err != nil {
+		return answer{}, err
+	}
+	return attachmentIn(st, op)
+}
+
+// mount gives the mount itself, as a descriptor.
+func (s *Server) mount(c *call, request wire.Attach) (answer, error) {
+	op, err := request.Operation(c.PathValue("task"), volume.ByDescriptor)
+	if err != nil {
+		return answer{}, err
+	}
+	f, err := s.agent.Hand(c.Context(), op)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := attachmentIn(s.agent.State(), op)
+	if err != nil {
+		_ = f.Close() // its task was released meanwhile, nobody gets it
+		return answer{}, err
+	}
+	a.file = f
+	return a, nil
+}
+
+// attachmentIn finds what an operation has attached.
+func attachmentIn(st *volume.State, op volume.Attach) (answer, error) {
+	v, err := st.Find(op.Volume)
+	if err != nil {
+		return answer{}, err
+	}
+	if op.Path == "" {
+		op.Path = v.ContainerPath
+	}
+	a, there := st.Attachment((&volume.Attachment{Volume: v.UUID, Task: op.Task, Path: op.Path}).Unit())
+	if !there {
+		return answer{}, refusal(volume.ErrPending, "task %s was released meanwhile", op.Task)
+	}
+	return ok(wire.AttachmentOf(st, a)), nil
+}
+
+func (s *Server) detach(c *call) (answer, error) {
+	lazy, err := c.flag("lazy", false)
+	if err != nil {
+		return answer{}, err
+	}
+	q := c.URL.Query()
+	if q.Get("volume") == "" {
+		return answer{}, invalid("parameter volume is not set: which one, as role/id or UUID?")
+	}
+	_, err = s.agent.Do(c.Context(), volume.Detach{
+		Task: c.PathValue("task"), Volume: q.Get("volume"), Path: q.Get("path"), Lazy: lazy,
+	})
+	return nothing(), err
+}
