@@ -1,0 +1,165 @@
+// Package sandbox is the directory that a task works in, and the mount points in
+// it at which its volumes appear (design.md 8 and 9, spec.md 5).
+//
+// It makes and removes directories and looks at what lies at a path. It mounts no
+// volume, knows no volume, and does not judge container paths beyond their form:
+// that is the agent's.
+//
+// Invariants:
+//
+//   - A sandbox may be written by a hostile task at any instant. Every path is
+//     resolved by descriptor beneath it, through no symlink and no mount; what was
+//     resolved is used by descriptor; what was mounted is verified afterwards.
+//   - Sandboxes lie on a private mount of their own, so that nothing mounted in
+//     them propagates, and no directory of one can be renamed to the outside.
+//   - Nothing mounted is ever removed with a sandbox.
+//
+// Nothing is synced: sandboxes and mount points are void after a power cut.
+// Functions are safe for concurrent use, but for Close and Unmount.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"tenon/mount"
+)
+
+const (
+	rootMode = 0o711 // a task of any user walks through, and sees no other's name
+	taskMode = 0o750 // spec.md 4.6
+)
+
+// Root is a directory in which sandboxes may lie.
+type Root struct {
+	path string
+	dir  *os.File // O_PATH, the root of its own mount
+}
+
+// OpenRoot opens the allowed sandbox root at path, which is trusted. A missing one
+// is made, with mode 0711; an existing one keeps its mode. The root becomes a private
+// mount of its own (mount.SelfMount), unless it is one already.
+func OpenRoot(path string) (*Root, error) {
+	if err := makeRoot(path); err != nil {
+		return nil, fmt.Errorf("make sandbox root: %w", err)
+	}
+	dir, err := mount.SelfMount(path)
+	if err != nil {
+		return nil, fmt.Errorf("mount sandbox root %s: %w", path, err)
+	}
+	return &Root{path: path, dir: dir}, nil
+}
+
+// makeRoot makes the directory and, with mode 0755, what is missing above it.
+func makeRoot(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	err := os.Mkdir(path, rootMode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, rootMode) // whatever the umask
+}
+
+// Path is the path that the root was opened by.
+func (r *Root) Path() string { return r.path }
+
+// Close lets go of the root, which stays mounted with all that is in it.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// Unmount closes the root and undoes what OpenRoot has mounted. It fails with a
+// *mount.BusyError while anything in it is in use or mounted.
+func (r *Root) Unmount() error {
+	return errors.Join(r.Close(), mount.SelfUnmount(r.path))
+}
+
+// Make makes the sandbox of a task, <root>/<task>, with mode 0750 and the given owner,
+// or gives these to one that is there. task is one name.
+func (r *Root) Make(task string, uid, gid int) error {
+	if err := r.make(task, uid, gid); err != nil {
+		return fmt.Errorf("make sandbox %q in %s: %w", task, r.path, err)
+	}
+	return nil
+}
+
+func (r *Root) make(task string, uid, gid int) error {
+	if err := checkTask(task); err != nil {
+		return err
+	}
+	if uid < 0 || gid < 0 { // chown(2) would leave them as they are
+		return fmt.Errorf("%d:%d is not a user and a group: %w", uid, gid, unix.EINVAL)
+	}
+	parent, name, err := mount.MkdirBeneath(r.dir, task, 0o700)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	dir, err := openDir(parent, name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return errors.Join(dir.Chown(uid, gid), dir.Chmod(taskMode))
+}
+
+// Open opens an existing sandbox. task is the name of one that Make made, or the
+// clean relative path of a launcher's own beneath the root.
+func (r *Root) Open(task string) (*Sandbox, error) {
+	if err := checkPath(task); err != nil {
+		return nil, fmt.Errorf("open sandbox in %s: %w", r.path, err)
+	}
+	dir, err := mount.OpenBeneath(r.dir, task)
+	if err != nil {
+		return nil, fmt.Errorf("open sandbox: %w", err)
+	}
+	return &Sandbox{dir: dir}, nil
+}
+
+// Remove removes the sandbox of a task with all that is in it, if it is there. While
+// anything is mounted inside it removes nothing and fails with mount.ErrMounted and
+// the path. ctx ends it between two files; another Remove goes on.
+//
+// It looks for mounts first, down to 64 levels. One that is deeper, or that comes
+// while it removes, is left as it is all the same, but stops it half way.
+func (r *Root) Remove(ctx context.Context, task string) error {
+	if err := r.remove(ctx, task); err != nil {
+		return fmt.Errorf("remove sandbox %q in %s: %w", task, r.path, err)
+	}
+	return nil
+}
+
+func (r *Root) remove(ctx context.Context, task string) error {
+	if err := checkTask(task); err != nil {
+		return err
+	}
+	if err := checkUnmounted(ctx, r.dir, task, maxDepth); err != nil {
+		return err
+	}
+	return mount.RemoveTree(ctx, r.dir, task)
+}
+
+// checkTask accepts one name; checkPath a path of several.
+func checkTask(task string) error {
+	if strings.Contains(task, "/") {
+		return fmt.Errorf("%q is more than one name: %w", task, unix.EINVAL)
+	}
+	return checkPath(task)
+}
+
+func checkPath(path string) error {
+	if !fs.ValidPath(path) || path == "." || strings.Contains(path, "\x00") {
+		return fmt.Errorf("%q is not a clean relative path: %w", path, unix.EINVAL)
+	}
+	return nil
+}
