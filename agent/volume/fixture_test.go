@@ -129,20 +129,20 @@ func dump(s *State) []string {
 	}
 	add("agent %s boot %s", s.Agent, s.Boot)
 	for d := range s.Disks() {
-		add("disk %s %s%s", diskName(d.Key), d.Phase, flag(d.Absent, " absent"))
+		add("disk %s %s%s", diskName(d.Key), d.Phase, flagText(d.Absent, " absent"))
 	}
 	for a := range s.Accounts() {
 		add("free %s %s %s", diskName(a.Disk), a.Free, resource.StackKey(a.Reservations))
 	}
 	s.volumes.Scan(func(v *Volume) bool {
-		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, diskName(v.Disk), v.Phase, flag(v.Shared, " shared"))
+		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, diskName(v.Disk), v.Phase, flagText(v.Shared, " shared"))
 		return true
 	})
 	for t := range s.Tasks("") {
-		add("task %s %s%s%s%s", t.ID, t.Sandbox, flag(t.Own, " own"), leaseText(t.Lease), flag(t.Releasing, " releasing"))
+		add("task %s %s%s%s%s", t.ID, t.Sandbox, flagText(t.Own, " own"), leaseText(t.Lease), flagText(t.Releasing, " releasing"))
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
-		add("attachment %s %s %s %s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, a.Via, flag(a.Gone, " gone"), flag(a.Lazy, " lazy"))
+		add("attachment %s %s %s %s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, a.Via, flagText(a.Gone, " gone"), flagText(a.Lazy, " lazy"))
 		return true
 	})
 	for u, f := range s.Faults() {
@@ -152,7 +152,7 @@ func dump(s *State) []string {
 	return lines
 }
 
-func flag(set bool, text string) string {
+func flagText(set bool, text string) string {
 	if set {
 		return text
 	}

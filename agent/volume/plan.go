@@ -168,19 +168,20 @@ func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 	return out
 }
 
-// planAttachment says what is missing for an attachment. Only mounts beneath a sandbox
-// are the agent's to make and remove: a claim has none, and a descriptor's mount ends
-// with the task's namespace and leaves its mount point behind.
+// planAttachment says what is missing for an attachment. The agent makes only mounts
+// beneath a sandbox: a claim has none, and a descriptor's is placed by the task and
+// ends with its namespace. What is left where an attachment was goes with it, however
+// it came there, and so does what is left of one that is a claim again.
 func planAttachment(a *Attachment, seen SeenAttachment) []Step {
 	steps := stepsFor(a.Unit())
 	switch {
-	case a.Via == Claimed || seen.Unreachable != "" || seen.Foreign:
+	case seen.Unreachable != "" || seen.Foreign:
 		return nil
-	case a.Gone && a.Via == ByPath && seen.Mounted:
+	case seen.Mounted && (a.Gone || a.Via == Claimed):
 		return steps(DoDetach, Clear)
-	case a.Gone && seen.Point && !seen.Mounted:
+	case seen.Point && a.Gone && a.Via != Claimed:
 		return steps(Clear)
-	case !a.Gone && a.Via == ByPath && !seen.Mounted:
+	case !seen.Mounted && !a.Gone && a.Via == ByPath:
 		return steps(DoAttach)
 	}
 	return nil

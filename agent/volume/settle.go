@@ -109,12 +109,12 @@ func (t *Task) ended(seen SeenTask) bool { return t.Lease != (Lease{}) && !seen.
 func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Time) []Change {
 	u := a.Unit()
 	switch {
-	case a.Gone && (!seen.Mounted || a.Via != ByPath):
+	case seen.Unreachable != "" && (a.Gone || a.Via == ByPath):
+		return s.Faulty(u, ErrFailed, seen.Unreachable, now)
+	case a.Gone && !seen.Mounted:
 		return []Change{{Drop: &Drop{Volume: a.Volume, Task: a.Task, Path: a.Path}}}
 	case a.Via != ByPath:
 		return s.sound(u)
-	case seen.Unreachable != "":
-		return s.Faulty(u, ErrFailed, seen.Unreachable, now)
 	case !a.Gone && seen.Foreign:
 		return s.Faulty(u, ErrFailed, "something else is mounted at "+a.Path, now)
 	case !a.Gone && seen.Mounted && seen.ReadOnly != (a.Mode == resource.RO):
