@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -280,6 +281,25 @@ func TestRemoveTreeLeavesTheFlagsOfTheParentAlone(t *testing.T) {
 	err := RemoveTree(t.Context(), mustOpen(t, dir+"/p"), "t")
 	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), dir+"/p/t") {
 		t.Errorf("got error %v, want %v at p/t", err, unix.EPERM)
+	}
+}
+
+func TestRemoveTreeReadsAgainWhatHasGrown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tree(t, dir, "t/file")
+	r := remover{parent: mustOpen(t, dir)}
+	defer r.close()
+	err := errors.Join(r.remove("t"), r.step())
+	if _, end := r.way[0].dir.Readdirnames(1); err != nil || end != io.EOF {
+		t.Fatalf("at the end of the directory: %v, %v", err, end)
+	}
+	tree(t, dir, "t/late")
+	for err == nil && len(r.way) > 0 {
+		err = r.step()
+	}
+	if err != nil || exists(dir+"/t") {
+		t.Errorf("got error %v, want the tree to be gone", err)
 	}
 }
 

@@ -126,6 +126,23 @@ func TestCloneKeepsWhatItsSourceForbids(t *testing.T) {
 	}
 }
 
+func TestCloneOfASharedMountIsPrivate(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t)
+	tree(t, v.dir, "disk/")
+	mustMount(t, "none", v.dir+"/disk", "tmpfs", 0)
+	if err := unix.Mount("", v.dir+"/disk", "", unix.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
+	tr := mustClone(t, mustOpen(t, v.dir+"/disk"), Attributes{})
+	if err := tr.Attach(v.target); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Lookup(tr.File()); err != nil || !m.Private {
+		t.Errorf("got %+v, %v; want a private mount", m, err)
+	}
+}
+
 func TestCloneLeavesOutWhatIsMountedBeneath(t *testing.T) {
 	t.Parallel()
 	v := newVolume(t)
