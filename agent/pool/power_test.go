@@ -1,0 +1,161 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tenon/mount/mounttest"
+)
+
+// TestWhatWasAcknowledgedSurvivesAPowerCut holds every call that promises durability to
+// it: after its return the filesystem stops writing at once, forgets what it has not
+// written, and is mounted again.
+func TestWhatWasAcknowledgedSurvivesAPowerCut(t *testing.T) {
+	t.Parallel()
+	for _, fstype := range []string{"ext4", "xfs"} {
+		t.Run(fstype, func(t *testing.T) {
+			t.Parallel()
+			testPowerCut(t, fstype)
+		})
+	}
+}
+
+func testPowerCut(t *testing.T, fstype string) {
+	d := newDisk(t, fstype)
+	d.cut(t, func(p *Pool) error { return p.Format(poolID) })
+	d.look(t, func(p *Pool) {
+		if id, err := p.Identify(); err != nil || id.UUID != poolID {
+			t.Fatalf("after Format and a power cut: %+v, %v", id, err)
+		}
+	})
+
+	// What nobody has synced is lost, or this test could not fail.
+	d.cut(t, func(p *Pool) error { return errors.Join(p.Make(volB, web), p.publish(volB)) })
+	d.look(t, func(p *Pool) { wantPlaces(t, p, volB, Places{}) })
+
+	d.cut(t, func(p *Pool) error { return errors.Join(p.Make(volA, web), p.Publish(t.Context(), volA)) })
+	d.look(t, func(p *Pool) {
+		wantPlaces(t, p, volA, Places{Live: true, Data: true})
+		info, err := os.Stat(filepath.Join(d.dir, "live", volA, "data"))
+		must(t, err)
+		if got := info.Mode(); got != os.ModeDir|web.Mode {
+			t.Errorf("after Publish and a power cut data has mode %v, want %v", got, web.Mode)
+		}
+	})
+
+	// A crash between the move and its sync, then the call again.
+	d.cut(t, func(p *Pool) error { return errors.Join(p.bin(volA), p.Trash(t.Context(), volA)) })
+	d.look(t, func(p *Pool) { wantPlaces(t, p, volA, Places{Trash: true}) })
+
+	d.cut(t, func(p *Pool) error { return p.Purge(t.Context(), volA) })
+	d.look(t, func(p *Pool) {
+		if found, err := p.Find(volA); err != nil || found.Live || found.Incoming {
+			t.Errorf("after Purge and a power cut: %+v, %v", found, err)
+		}
+		must(t, p.Purge(t.Context(), volA))
+		wantPlaces(t, p, volA, Places{})
+	})
+}
+
+// disk is a filesystem in an image file.
+type disk struct {
+	image, dir, fstype string
+}
+
+// newDisk makes a filesystem, or skips the test where that cannot be done.
+func newDisk(t *testing.T, fstype string) disk {
+	t.Helper()
+	mounttest.RequireRoot(t)
+	mounttest.RequireMounts(t)
+	tmp := t.TempDir()
+	d := disk{image: filepath.Join(tmp, "image"), dir: filepath.Join(tmp, "disk"), fstype: fstype}
+	must(t, os.Mkdir(d.dir, 0o755))
+	must(t, os.WriteFile(d.image, nil, 0o600))
+	must(t, os.Truncate(d.image, 320<<20))
+	if out, err := exec.CommandContext(t.Context(), "mkfs."+fstype, "-q", d.image).CombinedOutput(); err != nil {
+		mounttest.Skip(t, fstype, fmt.Sprintf("mkfs.%s: %v %s", fstype, err, out))
+	}
+	if err := d.mount(); err != nil {
+		mounttest.Skip(t, "loop", err.Error())
+	}
+	must(t, unix.Unmount(d.dir, 0))
+	return d
+}
+
+// mount mounts the image on a loop device that goes when it is unmounted.
+func (d disk) mount() error {
+	image, err := os.OpenFile(d.image, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	device, err := attachLoop(image)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	return unix.Mount(device.Name(), d.dir, d.fstype, 0, "")
+}
+
+// attachLoop takes a free loop device, before anybody else does.
+func attachLoop(image *os.File) (*os.File, error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	config := unix.LoopConfig{Fd: uint32(image.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+	for range 100 {
+		var n int
+		if n, err = unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE); err != nil {
+			break
+		}
+		var device *os.File
+		if device, err = os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0); err != nil {
+			break
+		}
+		if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err == nil {
+			return device, nil
+		}
+		device.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("no loop device: %w", err)
+}
+
+// cut does something in the pool and then takes the power away.
+func (d disk) cut(t *testing.T, do func(p *Pool) error) {
+	t.Helper()
+	d.with(t, func(p *Pool) {
+		must(t, do(p))
+		const shutdown, withoutLogFlush = 0x8004587d, 2 // FS_IOC_SHUTDOWN; XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
+		must(t, unix.IoctlSetPointerInt(int(p.root.Fd()), shutdown, withoutLogFlush))
+	})
+}
+
+// look looks at the pool after the power is back.
+func (d disk) look(t *testing.T, at func(p *Pool)) {
+	t.Helper()
+	d.with(t, at)
+}
+
+// with mounts the disk and opens its pool for as long as f takes.
+func (d disk) with(t *testing.T, f func(p *Pool)) {
+	t.Helper()
+	must(t, d.mount())
+	defer func() { must(t, unix.Unmount(d.dir, 0)) }()
+	root, err := os.Open(d.dir)
+	must(t, err)
+	p, err := Open(root)
+	must(t, errors.Join(err, root.Close()))
+	defer p.Close()
+	f(p)
+}
