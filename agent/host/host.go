@@ -37,6 +37,9 @@ type Host struct {
 	groups   *cgroup.Manager // nil where the host has no cgroups for us
 	noCgroup error           // why
 	leases   *lease.Watcher
+	lost     chan string
+	done     chan struct{} // closed by Close
+	work     sync.WaitGroup
 
 	mu      sync.Mutex
 	watched map[string]lease.Lease // by task, what leases watches; guarded by mu
@@ -46,7 +49,8 @@ type Host struct {
 // mount of its own) and makes the root disk's directory if it is missing. Other disks
 // are opened when they are looked at: one that is missing is only unavailable.
 func Open(o Options) (h *Host, err error) {
-	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}}
+	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{},
+		lost: make(chan string), done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -72,16 +76,34 @@ func Open(o Options) (h *Host, err error) {
 		h.noCgroup = err
 		h.log.Warn("tasks have no cgroups; they end with the process that started them", "err", err)
 	}
-	h.leases, err = lease.NewWatcher(o.Log)
+	if h.leases, err = lease.NewWatcher(o.Log); err == nil {
+		h.work.Go(h.forward)
+	}
 	return h, err
 }
 
-// Close lets go of every descriptor. It unmounts nothing that a task can see.
+// forward passes on whose lease may have ended; whoever looks and finds it held after
+// all has it watched again.
+func (h *Host) forward() {
+	for task := range h.leases.Lost() {
+		h.mu.Lock()
+		delete(h.watched, task)
+		h.mu.Unlock()
+		select {
+		case h.lost <- task:
+		case <-h.done:
+		}
+	}
+}
+
+// Close lets go of every descriptor; nothing else may be called any more. It unmounts nothing that a task can see.
 func (h *Host) Close() error {
 	var errs []error
+	close(h.done)
 	if h.leases != nil {
 		errs = append(errs, h.leases.Close())
 	}
+	h.work.Wait()
 	for _, r := range h.roots {
 		errs = append(errs, r.Close())
 	}
@@ -92,7 +114,7 @@ func (h *Host) Close() error {
 }
 
 // Lost yields tasks whose lease may have ended.
-func (h *Host) Lost() <-chan string { return h.leases.Lost() }
+func (h *Host) Lost() <-chan string { return h.lost }
 
 // root finds the sandbox root that a path lies beneath, and the path beneath it.
 func (h *Host) root(path string) (*sandbox.Root, string, error) {

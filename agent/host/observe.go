@@ -118,10 +118,12 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 		return volume.SeenAttachment{Unreachable: "its task is not there"}, nil
 	}
 	point, err := h.point(t, a)
-	if errors.Is(err, fs.ErrNotExist) {
-		return seen, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
+		return seen, nil // nothing can be mounted there as it is
+	case errors.Is(err, mount.ErrMounted):
+		return volume.SeenAttachment{Unreachable: err.Error()}, nil
+	case err != nil:
 		return seen, err
 	}
 	seen.Point, seen.ReadOnly = point.Exists, point.ReadOnly

@@ -118,7 +118,7 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	}
 	sb, err := h.sandbox(t.Sandbox)
 	if err != nil {
-		return err
+		return refused(err)
 	}
 	defer sb.Close()
 	switch step.Kind {
@@ -135,7 +135,7 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 // attach makes the mount with its mode, places it, and makes sure that the path leads
 // to it: whoever can write to the sandbox may have moved the mount point meanwhile.
 func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox) error {
-	tree, err := h.clone(s, a)
+	tree, want, err := h.clone(s, a)
 	if err != nil {
 		return err
 	}
@@ -145,32 +145,59 @@ func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox
 		return refused(err)
 	}
 	defer point.Close()
-	return refused(point.Attach(tree))
+	if point.Found.Mounted {
+		return &volume.Error{Kind: volume.ErrExists, Message: "something is mounted at " + a.Path + " already"}
+	}
+	if err := tree.Attach(point.Target); err != nil {
+		return err
+	}
+	if err := point.Verify(want); err != nil {
+		return refused(errors.Join(err, mount.Detach(point.Parent, point.Name, true)))
+	}
+	return nil
 }
 
-func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, error) {
+// refused gives the kind of an error of a sandbox: what lies in the way is the doing of
+// whoever can write there, and no failure of the host.
+func refused(err error) error {
+	for _, way := range []error{sandbox.ErrNotDirectory, sandbox.ErrNotEmpty, sandbox.ErrMoved, mount.ErrMounted} {
+		if errors.Is(err, way) {
+			return &volume.Error{Kind: volume.ErrExists, Message: err.Error(), Cause: err}
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return &volume.Error{Kind: volume.ErrNotFound, Message: err.Error(), Cause: err}
+	}
+	return err
+}
+
+// clone makes a detached mount of an attachment's volume, and says what it shows.
+func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, mount.Identity, error) {
 	dir, err := h.data(s, a.Volume)
 	if err != nil {
-		return nil, err
+		return nil, mount.Identity{}, err
 	}
 	defer dir.Close()
-	return mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO})
+	id, err := mount.Identify(dir)
+	if err != nil {
+		return nil, id, err
+	}
+	tree, err := mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO})
+	return tree, id, err
 }
 
 // Hand makes a detached mount of an attachment's volume.
 func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
-	tree, err := h.clone(s, a)
+	tree, _, err := h.clone(s, a)
 	if err != nil {
 		return nil, err
 	}
 	return tree.File(), nil
 }
 
+// detach unmounts; the plan has just seen that it is ours.
 func detach(a *volume.Attachment, sb *sandbox.Sandbox) error {
-	point, err := sb.Locate(a.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	point, err := sb.Prepare(a.Path)
 	if err != nil {
 		return err
 	}

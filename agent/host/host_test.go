@@ -1,0 +1,327 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tenon/agent"
+	"tenon/agent/host"
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/checkpoint"
+	"tenon/mount/mounttest"
+)
+
+func TestMain(m *testing.M) { mounttest.Main(m) }
+
+// node is an agent on the real kernel, in a directory of its own.
+type node struct {
+	*agent.Agent
+	dir  string
+	stop func()
+}
+
+func start(t *testing.T, dir string) *node {
+	t.Helper()
+	mounttest.RequireMounts(t)
+	quiet := slog.New(slog.DiscardHandler)
+	j, err := checkpoint.Open(filepath.Join(dir, "state"), checkpoint.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.Open(host.Options{Disks: map[string]string{"": filepath.Join(dir, "pool")},
+		SandboxRoots: []string{filepath.Join(dir, "sandboxes")}, CgroupParent: "/" + filepath.Base(dir), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.Start(t.Context(), agent.Options{Kernel: h, Journal: j, Boot: "this", Log: quiet,
+		Disks: []volume.Disk{{Total: 4096 * resource.One}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Agent: a, dir: dir}
+	n.stop = func() {
+		a.Stop()
+		if err := errors.Join(h.Close(), j.Close()); err != nil {
+			t.Error(err)
+		}
+		n.stop = func() {}
+	}
+	t.Cleanup(func() { n.stop() })
+	return n
+}
+
+// directory is a place for an agent, which is unmounted and removed at the end.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tenon-host-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			_ = os.Remove(filepath.Join(cg, filepath.Base(dir))) // made only where the host has cgroups
+		}
+		if err := host.RemoveTree([]string{filepath.Join(dir, "sandboxes"), filepath.Join(dir, "pool")}, dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func (n *node) must(t *testing.T, ops ...volume.Operation) *volume.State {
+	t.Helper()
+	s, err := n.Do(t.Context(), ops...)
+	if err != nil {
+		t.Fatalf("%s: %v", ops[0].Name(), err)
+	}
+	return s
+}
+
+func (n *node) create(t *testing.T, id string, shared bool) {
+	t.Helper()
+	n.must(t, volume.Create{Role: "web", Owner: volume.Owner{Mode: 0o1777}, Volume: resource.Resource{
+		Name: "disk", Type: resource.TypeScalar, Scalar: 64 * resource.One, Shared: shared,
+		Disk: &resource.Disk{Persistence: &resource.Persistence{ID: id}, Volume: &resource.Volume{ContainerPath: id, Mode: resource.RW}}}})
+}
+
+func (n *node) reserve(t *testing.T) {
+	t.Helper()
+	n.must(t, volume.Reserve{Resources: []resource.Resource{{Name: "disk", Type: resource.TypeScalar, Scalar: 2048 * resource.One,
+		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}})
+}
+
+func use(task, id, path string, mode resource.Mode) volume.Attach {
+	return volume.Attach{Task: task, Use: volume.Use{Volume: "web/" + id, Path: path, Mode: mode}, Via: volume.ByPath}
+}
+
+// names lists a directory of the pool.
+func (n *node) names(t *testing.T, place string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(n.dir, "pool", place))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestASharedVolumeInTwoSandboxes(t *testing.T) {
+	n := start(t, directory(t))
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.must(t, use("writer", "data", "in/data", resource.RW))
+	n.must(t, use("reader", "data", "", resource.RO))
+	file := filepath.Join(n.dir, "sandboxes", "writer", "in", "data", "greeting")
+	if err := os.WriteFile(file, []byte("hi"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	seen := filepath.Join(n.dir, "sandboxes", "reader", "data", "greeting")
+	if text, err := os.ReadFile(seen); err != nil || string(text) != "hi" {
+		t.Fatalf("reader sees %q, %v", text, err)
+	}
+	if err := os.WriteFile(seen, []byte("no"), 0o644); !errors.Is(err, syscall.EROFS) {
+		t.Fatalf("a reader writes: %v, want EROFS", err)
+	}
+	if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+		t.Fatalf("destroy of a held volume: %v", err)
+	}
+	n.must(t, volume.Release{Task: "reader"})
+	n.must(t, volume.Detach{Task: "writer", Volume: "web/data"})
+	n.must(t, volume.Destroy{Ref: "web/data"})
+	for _, place := range []string{"incoming", "live", "trash"} {
+		if left := n.names(t, place); len(left) > 0 {
+			t.Errorf("%s has %v", place, left)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(n.dir, "sandboxes")); len(left) > 0 {
+		t.Errorf("sandboxes left: %v", left)
+	}
+}
+
+func TestARestartFindsMountsAndDataAsTheyWere(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.must(t, use("writer", "data", "", resource.RW))
+	open, err := os.Create(filepath.Join(dir, "sandboxes", "writer", "data", "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	if _, err := open.WriteString("still here"); err != nil {
+		t.Errorf("write while no agent runs: %v", err)
+	}
+	n = start(t, dir)
+	if _, err := open.WriteString(" and after"); err != nil {
+		t.Errorf("write after the restart: %v", err)
+	}
+	if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+		t.Errorf("destroy after the restart: %v", err)
+	}
+	_, err = n.Do(t.Context(), volume.Detach{Task: "writer", Volume: "web/data"})
+	if !errors.Is(err, volume.ErrBusy) || !strings.Contains(err.Error(), "process ") {
+		t.Errorf("detach of a busy mount: %v, want busy with the process", err)
+	}
+	_ = open.Close()
+	n.must(t, volume.Release{Task: "writer"})
+	n.must(t, volume.Destroy{Ref: "web/data"})
+}
+
+func TestAMountThatVanishedIsMadeAgainAndALostVolumeIsNot(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.create(t, "gone", false)
+	n.must(t, use("writer", "data", "", resource.RW))
+	target := filepath.Join(dir, "sandboxes", "writer", "data")
+	v, _ := n.State().Find("web/gone")
+	n.stop()
+	if err := syscall.Unmount(target, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "pool", "live", string(v.UUID))); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, dir)
+	if err := os.WriteFile(filepath.Join(target, "x"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if live := n.names(t, "live"); len(live) != 1 {
+		t.Errorf("live has %v, want the one that is not lost", live)
+	}
+	if f, ok := n.State().Fault(volume.UnitOfVolume(v.UUID)); !ok || f.Kind != volume.ErrLost {
+		t.Errorf("fault of the lost volume: %+v", f)
+	}
+	if _, err := n.Do(t.Context(), use("other", "gone", "", resource.RW)); !errors.Is(err, volume.ErrLost) {
+		t.Errorf("attach of a lost volume: %v", err)
+	}
+	n.must(t, volume.Destroy{Ref: "web/gone"})
+	n.must(t, volume.Release{Task: "writer"})
+}
+
+func TestAPoolThatIsNotThereIsNeverMadeOverItsMountPoint(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.stop()
+	pool := filepath.Join(dir, "pool")
+	if err := os.Rename(pool, pool+".away"); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, dir)
+	if _, err := n.Do(t.Context(), use("t", "data", "", resource.RW)); !errors.Is(err, volume.ErrUnavailable) {
+		t.Errorf("attach: %v, want unavailable", err)
+	}
+	if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrUnavailable) {
+		t.Errorf("destroy: %v, want unavailable", err)
+	}
+	n.stop()
+	if entries, err := os.ReadDir(pool); err != nil || len(entries) != 0 {
+		t.Errorf("made beneath the mount point: %v, %v", entries, err)
+	}
+	if err := errors.Join(os.Remove(pool), os.Rename(pool+".away", pool)); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, dir)
+	n.must(t, use("t", "data", "", resource.RW))
+	n.must(t, volume.Release{Task: "t"})
+}
+
+func TestWhatLiesInTheWayIsRefusedAndLeavesNoHolder(t *testing.T) {
+	n := start(t, directory(t))
+	n.reserve(t)
+	n.create(t, "data", true)
+	sandbox := filepath.Join(n.dir, "sandboxes", "hostile")
+	outside := filepath.Join(n.dir, "outside")
+	if err := errors.Join(os.Mkdir(sandbox, 0o755), os.Mkdir(outside, 0o755),
+		os.Symlink(outside, filepath.Join(sandbox, "absolute")), os.Symlink("../../outside", filepath.Join(sandbox, "up")),
+		os.Symlink("/proc/self/root", filepath.Join(sandbox, "magic")),
+		os.WriteFile(filepath.Join(sandbox, "file"), nil, 0o644),
+		os.MkdirAll(filepath.Join(sandbox, "full", "x"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"absolute", "absolute/x", "up", "up/x", "magic", "magic/tmp", "file", "file/x", "full"} {
+		op := use("hostile", "data", path, resource.RW)
+		op.Sandbox = sandbox
+		if _, err := n.Do(t.Context(), op); !errors.Is(err, volume.ErrExists) {
+			t.Errorf("attach at %s: %v, want refused", path, err)
+		}
+	}
+	if entries, _ := os.ReadDir(outside); len(entries) != 0 {
+		t.Errorf("outside has %v", entries)
+	}
+	s := n.State()
+	if v, _ := s.Find("web/data"); len(s.Holders(v.UUID)) != 0 || s.CountTasks() != 0 {
+		t.Errorf("left: holders %v, %d tasks", s.Holders(v.UUID), s.CountTasks())
+	}
+	op := use("hostile", "data", "ok", resource.RW)
+	op.Sandbox = outside
+	if _, err := n.Do(t.Context(), op); !errors.Is(err, volume.ErrForbidden) {
+		t.Errorf("sandbox outside of every root: %v", err)
+	}
+}
+
+func TestATaskIsReleasedWhenItsLastProcessEnds(t *testing.T) {
+	mounttest.RequireRoot(t)
+	n := start(t, directory(t))
+	n.reserve(t)
+	n.create(t, "data", false)
+	claimant := exec.Command("sleep", "1000")
+	if err := claimant.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := n.must(t, volume.Claim{Task: "job", Cgroup: true, Lease: volume.Lease{PID: claimant.Process.Pid},
+		Uses: []volume.Use{{Volume: "web/data"}}})
+	task, _ := s.Task("job")
+	inside := exec.Command("sleep", "1000")
+	dir, err := os.Open(task.Lease.Cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	if err := errors.Join(inside.Start(), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_ = errors.Join(claimant.Process.Kill(), ended(claimant))
+	if _, err := n.Do(t.Context(), volume.Release{Task: "job"}); !errors.Is(err, volume.ErrInUse) {
+		t.Errorf("release while a process is inside: %v", err)
+	}
+	if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+		t.Errorf("destroy while a process is inside: %v", err)
+	}
+	_ = errors.Join(inside.Process.Kill(), ended(inside))
+	until(t, n.Agent, func(s *volume.State) bool { return s.CountTasks() == 0 })
+	n.must(t, volume.Destroy{Ref: "web/data"})
+}
+
+// ended waits for a child that was killed; its exit status is of no interest.
+func ended(c *exec.Cmd) error {
+	_ = c.Wait()
+	return nil
+}
+
+func until(t *testing.T, a *agent.Agent, done func(*volume.State) bool) {
+	t.Helper()
+	s := a.State()
+	for !done(s) {
+		next, err := a.Watch(context.WithoutCancel(t.Context()), s.Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = next
+	}
+}
