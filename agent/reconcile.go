@@ -8,8 +8,9 @@ import (
 	"tenon/agent/volume"
 )
 
-// rounds bounds how often one run looks again after it changed something. Two are
-// enough for every unit; one that needs more is tried again later.
+// rounds bounds how often one run looks. Three are enough for every unit: before its
+// steps, after them, and after what they came to was recorded. One that needs more is
+// tried again later.
 const rounds = 6
 
 // errAgain is the error of a unit that had nothing to do just now and is still not
@@ -22,39 +23,41 @@ var errAgain = errors.New("not converged yet")
 // try later.
 func (a *Agent) reconcile(ctx context.Context, u volume.Unit) (again bool, err error) {
 	for range rounds {
-		acted, err := a.act(ctx, u)
+		s := a.State()
+		seen, err := a.kernel.Observe(ctx, s, u)
 		if err != nil {
 			a.noteFailure(u, err)
 			return true, err
 		}
-		settled, err := a.settle(ctx, u)
+		if steps := volume.Plan(s, u, seen); len(steps) > 0 {
+			if err := a.act(ctx, s, steps); err != nil {
+				a.noteFailure(u, err)
+				return true, err
+			}
+			continue
+		}
+		settled, err := a.settle(u, seen)
 		if err != nil {
 			return true, err
 		}
-		if !acted && !settled {
+		if !settled {
 			return a.leftOver(u)
 		}
 	}
 	return true, fmt.Errorf("%s: %w", u, errAgain)
 }
 
-// act does the steps that a unit's plan has now.
-func (a *Agent) act(ctx context.Context, u volume.Unit) (acted bool, err error) {
-	s := a.State()
-	seen, err := a.kernel.Observe(ctx, s, u)
-	if err != nil {
-		return false, err
-	}
-	for _, step := range volume.Plan(s, u, seen) {
+// act does the steps of a plan.
+func (a *Agent) act(ctx context.Context, s *volume.State, steps []volume.Step) error {
+	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
-			return acted, err
+			return err
 		}
 		if err := a.step(ctx, s, step); err != nil {
-			return acted, err
+			return err
 		}
-		acted = true
 	}
-	return acted, nil
+	return nil
 }
 
 func (a *Agent) step(ctx context.Context, s *volume.State, step volume.Step) error {
@@ -69,13 +72,8 @@ func (a *Agent) step(ctx context.Context, s *volume.State, step volume.Step) err
 	return nil
 }
 
-// settle looks once more and records what there is to see.
-func (a *Agent) settle(ctx context.Context, u volume.Unit) (settled bool, err error) {
-	seen, err := a.kernel.Observe(ctx, a.State(), u)
-	if err != nil {
-		a.noteFailure(u, err)
-		return false, err
-	}
+// settle records what a unit that has nothing to do came to.
+func (a *Agent) settle(u volume.Unit, seen volume.Seen) (settled bool, err error) {
 	var changes []volume.Change
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
 		changes = volume.Settle(s, u, seen, a.now())
@@ -103,7 +101,9 @@ func (a *Agent) follow(changes []volume.Change) {
 		case c.Attachment != nil:
 			a.queue.add(c.Attachment.Unit(), laneTask)
 		case c.Drop != nil && c.Drop.Path != "":
-			a.queue.add(volume.UnitOfTask(c.Drop.Task), laneTask)
+			if t, ok := a.State().Task(c.Drop.Task); ok && t.Releasing {
+				a.queue.add(volume.UnitOfTask(t.ID), laneTask)
+			}
 		case c.Fault != nil && c.Fault.Unit.Kind == volume.DiskUnit:
 			a.queueVolumes(c.Fault.Unit.Disk)
 		case c.Fault != nil && c.Fault.Kind != nil:

@@ -117,7 +117,15 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	if !ok {
 		return volume.SeenAttachment{Unreachable: "its task is not there"}, nil
 	}
-	point, err := h.point(t, a)
+	sb, err := h.sandbox(t.Sandbox)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seen, nil
+	}
+	if err != nil {
+		return seen, err
+	}
+	defer sb.Close()
+	point, err := sb.Find(a.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
 		return seen, nil // nothing can be mounted there as it is
@@ -126,23 +134,17 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	case err != nil:
 		return seen, err
 	}
-	seen.Point, seen.ReadOnly = point.Exists, point.ReadOnly
 	if !point.Mounted {
-		return seen, nil
+		if a.Gone && point.Dir {
+			seen.Point, err = sb.Empty(a.Path)
+		}
+		return seen, err
 	}
 	want, err := h.identity(s, a.Volume)
 	seen.Mounted = err == nil && point.Identity == want || err != nil && a.Gone
 	seen.Foreign = !seen.Mounted
+	seen.ReadOnly = point.ReadOnly
 	return seen, nil
-}
-
-func (h *Host) point(t *volume.Task, a *volume.Attachment) (mount.Point, error) {
-	sb, err := h.sandbox(t.Sandbox)
-	if err != nil {
-		return mount.Point{}, err
-	}
-	defer sb.Close()
-	return sb.Find(a.Path)
 }
 
 func (h *Host) identity(s *volume.State, id volume.UUID) (mount.Identity, error) {

@@ -60,7 +60,7 @@ func (s SeenTask) Held() bool { return s.Claimant || s.Inside }
 // SeenAttachment is what was observed of an attachment's target.
 type SeenAttachment struct {
 	Unreachable string // why the target can't be looked at; empty when it can
-	Point       bool   // the mount point exists
+	Point       bool   // nothing is mounted, and an empty mount point is there to be removed
 	Mounted     bool   // this volume is mounted there
 	Foreign     bool   // something else is mounted there
 	ReadOnly    bool   // the mount is

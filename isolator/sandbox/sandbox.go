@@ -154,6 +154,26 @@ func (s *Sandbox) find(containerPath string) (mount.Point, error) {
 	return mount.At(parent, path.Base(containerPath))
 }
 
+// Empty says whether an empty directory lies at the container path: one that Clear would
+// remove. Anything else there, or on the way, is none.
+func (s *Sandbox) Empty(containerPath string) (bool, error) {
+	if err := checkPath(containerPath); err != nil {
+		return false, s.fail("look into", containerPath, err)
+	}
+	parent, err := mount.OpenBeneath(s.dir, path.Dir(containerPath))
+	if err == nil {
+		defer parent.Close()
+		var dir *os.File
+		if dir, err = openEmpty(parent, path.Base(containerPath)); err == nil {
+			return true, dir.Close()
+		}
+	}
+	if gone(err) || errors.Is(err, ErrNotEmpty) || errors.Is(err, mount.ErrMounted) {
+		return false, nil
+	}
+	return false, s.fail("look into", containerPath, err)
+}
+
 // Clear removes the mount point after the detach, and the directories above it in the
 // sandbox as long as they are empty. What the task has put there stays, and is no
 // error. A mount that is there still is mount.ErrMounted.

@@ -1,0 +1,247 @@
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tenon/agent"
+	"tenon/agent/host"
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/checkpoint"
+	"tenon/mount/mounttest"
+)
+
+// Each benchmark has a twin named bare: the system calls without which the work can't be
+// done, in the same run, on the same disk. Their ratio is what counts.
+
+func benchNode(b *testing.B) (*agent.Agent, string) {
+	b.Helper()
+	mounttest.RequireRoot(b)
+	dir, err := os.MkdirTemp(".", "bench-") // beside the sources: on a disk, where /tmp may be none
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	j, err := checkpoint.Open(filepath.Join(dir, "state"), checkpoint.Options{Logger: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := host.Open(host.Options{Disks: map[string]string{"": filepath.Join(dir, "pool")},
+		SandboxRoots: []string{filepath.Join(dir, "sandboxes")}, CgroupParent: "/" + filepath.Base(dir), Log: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := agent.Start(context.Background(), agent.Options{Kernel: h, Journal: j, Boot: "this", Log: quiet,
+		Disks: []volume.Disk{{Total: 1 << 40}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		a.Stop()
+		_, _ = h.Close(), j.Close()
+		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			_ = os.Remove(filepath.Join(cg, filepath.Base(dir)))
+		}
+		if err := host.RemoveTree([]string{filepath.Join(dir, "sandboxes"), filepath.Join(dir, "pool")}, dir); err != nil {
+			b.Error(err)
+		}
+	})
+	do(b, a, volume.Reserve{Resources: []resource.Resource{{Name: "disk", Type: resource.TypeScalar, Scalar: 1 << 39,
+		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}})
+	return a, dir
+}
+
+func do(b *testing.B, a *agent.Agent, ops ...volume.Operation) {
+	if _, err := a.Do(context.Background(), ops...); err != nil {
+		b.Error(err)
+	}
+}
+
+func newVolume(id string) volume.Create {
+	return volume.Create{Role: "web", Owner: volume.Owner{Mode: 0o755}, Volume: resource.Resource{
+		Name: "disk", Type: resource.TypeScalar, Scalar: resource.One, Shared: true,
+		Disk: &resource.Disk{Persistence: &resource.Persistence{ID: id}, Volume: &resource.Volume{ContainerPath: "data", Mode: resource.RW}}}}
+}
+
+// manyMounts mounts n file systems somewhere else in the namespace until the end.
+func manyMounts(b *testing.B, dir string, n int) {
+	b.Helper()
+	if n == 0 {
+		return
+	}
+	base := filepath.Join(dir, "others")
+	if err := os.Mkdir(base, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Mount("others", base, "tmpfs", 0, ""); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = unix.Unmount(base, unix.MNT_DETACH) }) // takes its children along
+	for i := range n {
+		at := filepath.Join(base, strconv.Itoa(i))
+		if err := os.Mkdir(at, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := unix.Mount("/proc/self", at, "", unix.MS_BIND, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAttachDetach(b *testing.B) {
+	for _, mounts := range []int{0, 50_000} {
+		b.Run(fmt.Sprintf("mounts=%d", mounts), func(b *testing.B) {
+			a, dir := benchNode(b)
+			do(b, a, newVolume("data"))
+			do(b, a, volume.Claim{Task: "t", Lease: volume.Lease{PID: os.Getpid()}}) // does not end with its last detach
+			v, _ := a.State().Find("web/data")
+			manyMounts(b, dir, mounts)
+			data := filepath.Join(dir, "pool/live", string(v.UUID), "data")
+			b.Run("bare", func(b *testing.B) { bareAttach(b, data, dir, false) })
+			b.Run("bare-mkdir", func(b *testing.B) { bareAttach(b, data, dir, true) })
+			b.Run("agent", func(b *testing.B) {
+				for b.Loop() {
+					do(b, a, volume.Attach{Task: "t", Use: volume.Use{Volume: "web/data"}, Via: volume.ByPath})
+					do(b, a, volume.Detach{Task: "t", Volume: "web/data"})
+					do(b, a, volume.Claim{Task: "t", Lease: volume.Lease{PID: os.Getpid()}}) // does not end with its last detach
+				}
+			})
+		})
+	}
+}
+
+// bareAttach is clone, attributes, move and unmount, with everything opened before, and
+// with or without making and removing the mount point.
+func bareAttach(b *testing.B, source, dir string, mkdir bool) {
+	target := filepath.Join(dir, "sandboxes", "bare")
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	self, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	must(b, err)
+	defer unix.Close(self)
+	at, err := unix.Open(target, unix.O_PATH|unix.O_CLOEXEC, 0)
+	must(b, err)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	for b.Loop() {
+		if mkdir {
+			unix.Close(at)
+			must(b, unix.Rmdir(target))
+			must(b, unix.Mkdir(target, 0o755))
+			at, err = unix.Open(target, unix.O_PATH|unix.O_CLOEXEC, 0)
+			must(b, err)
+		}
+		fd, err := unix.OpenTree(self, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+		must(b, err)
+		must(b, unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr))
+		must(b, unix.MoveMount(fd, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+		unix.Close(fd)
+		must(b, unix.Unmount(target, unix.UMOUNT_NOFOLLOW))
+	}
+	unix.Close(at)
+}
+
+func must(b *testing.B, err error) {
+	if err != nil {
+		b.Helper()
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkDurableCreate(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			a, dir := benchNode(b)
+			b.Run("bare-fdatasync", func(b *testing.B) { bareSync(b, dir, callers) })
+			b.Run("bare-directories", func(b *testing.B) { bareDirectories(b, dir, callers) })
+			var id atomic.Int64
+			b.Run("agent", func(b *testing.B) {
+				together(b, callers, func() { do(b, a, newVolume(strconv.FormatInt(id.Add(1), 10))) })
+			})
+		})
+	}
+}
+
+// together does b.N pieces of work by a number of callers at once.
+func together(b *testing.B, callers int, work func()) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	b.ResetTimer()
+	for range callers {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				work()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// bareSync is one write of 256 bytes per caller and one fdatasync for all callers, in a
+// file that was written before.
+func bareSync(b *testing.B, dir string, callers int) {
+	f, err := os.Create(filepath.Join(dir, "bare-sync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 4<<20)); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	record := make([]byte, 256)
+	b.ResetTimer()
+	for i := 0; i < b.N; i += callers {
+		for j := range callers {
+			if _, err := f.WriteAt(record, int64((i+j)*len(record))%(4<<20)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// bareDirectories makes a volume's two directories, moves them and syncs, each caller
+// for itself.
+func bareDirectories(b *testing.B, dir string, callers int) {
+	in, live := filepath.Join(dir, "bare-in"), filepath.Join(dir, "bare-live")
+	_, _ = os.Mkdir(in, 0o755), os.Mkdir(live, 0o755)
+	parent, err := os.Open(live)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer parent.Close()
+	var n atomic.Int64
+	base := b.N
+	together(b, callers, func() {
+		name := fmt.Sprint(base, "-", n.Add(1))
+		if err := os.MkdirAll(filepath.Join(in, name, "data"), 0o700); err != nil {
+			b.Error(err)
+		}
+		if err := os.Rename(filepath.Join(in, name), filepath.Join(live, name)); err != nil {
+			b.Error(err)
+		}
+		if err := parent.Sync(); err != nil {
+			b.Error(err)
+		}
+	})
+}
