@@ -98,25 +98,39 @@ func syncDir(root *os.File, name string) error {
 	return within(root, name, "fsync", unix.Fsync)
 }
 
-// renameNew moves name from one directory to another and never replaces anything
+// renameNew moves v from one place to another and never replaces anything
 // (renameat2(2), RENAME_NOREPLACE).
-func renameNew(root *os.File, from, fromName, to, toName string) error {
-	old, err := openDir(root, from, unix.O_PATH)
+func renameNew(root *os.File, from, to Place, v string) error {
+	old, err := openDir(root, string(from), unix.O_PATH)
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	next, err := openDir(root, to, unix.O_PATH)
+	next, err := openDir(root, string(to), unix.O_PATH)
 	if err != nil {
 		return err
 	}
 	defer next.Close()
 	err = retry(func() error {
-		return unix.Renameat2(int(old.Fd()), fromName, int(next.Fd()), toName, unix.RENAME_NOREPLACE)
+		return unix.Renameat2(int(old.Fd()), v, int(next.Fd()), v, unix.RENAME_NOREPLACE)
 	})
 	if err != nil {
 		return &os.LinkError{Op: "renameat2", Err: err,
-			Old: filepath.Join(old.Name(), fromName), New: filepath.Join(next.Name(), toName)}
+			Old: filepath.Join(old.Name(), v), New: filepath.Join(next.Name(), v)}
+	}
+	return nil
+}
+
+// link gives an open file without a name the one in dir. The path by way of /proc is
+// that of open(2), "O_TMPFILE"; it needs no capability.
+func link(f, dir *os.File, name string) error {
+	self := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	err := retry(func() error {
+		return unix.Linkat(unix.AT_FDCWD, self, int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
+	})
+	runtime.KeepAlive(f)
+	if err != nil {
+		return pathError("linkat", dir, name, err)
 	}
 	return nil
 }

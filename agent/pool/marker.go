@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,6 @@ type Identity struct {
 
 const (
 	markerName   = "tenon.json"
-	markerTemp   = "tenon.json.new"
 	markerFormat = 1
 	markerLimit  = 4 << 10 // bytes; a marker has less than 100
 )
@@ -69,8 +67,8 @@ func decodeMarker(b []byte) (marker, error) {
 }
 
 // Identify reads the marker. A directory without one is Empty if it holds nothing
-// but lost+found and what a Format that was cut off leaves (places without volumes,
-// the marker's temporary file). Everything else is ErrForeign or ErrVersion with
+// but lost+found and what a Format that was cut off leaves, places without volumes.
+// Everything else is ErrForeign or ErrVersion with
 // what was found; other errors mean that the disk could not be read.
 func (p *Pool) Identify() (Identity, error) {
 	m, err := p.readMarker()
@@ -119,7 +117,7 @@ func (p *Pool) checkEmpty() error {
 	}
 	for _, name := range names {
 		switch {
-		case name == "lost+found" || name == markerTemp:
+		case name == "lost+found":
 		case slices.Contains(places[:], Place(name)):
 			err = p.checkUnused(name)
 		default:
@@ -165,7 +163,7 @@ func (p *Pool) format(uuid string) error {
 	if err := run(p.formatSteps(uuid)); err != nil {
 		return err
 	}
-	// Two that format at the same time share the temporary file: one of them wins.
+	// Of two that format at the same time one wins.
 	return p.claim(uuid)
 }
 
@@ -180,7 +178,7 @@ func (p *Pool) claim(uuid string) error {
 
 // formatSteps makes a pool.
 //
-// Crash: before the marker's rename is durable the next start sees an Empty
+// Crash: before the marker's name is durable the next start sees an Empty
 // directory, since nothing puts a volume in a place before; from then on a whole
 // pool, for the places and the marker's content were durable before its name.
 func (p *Pool) formatSteps(uuid string) []step {
@@ -194,44 +192,34 @@ func (p *Pool) formatSteps(uuid string) []step {
 	return append(steps,
 		step{"sync places", func() error { return syncDir(p.root, ".") }},
 		step{"write marker", func() error { return p.writeMarker(uuid) }},
-		step{"name marker", p.nameMarker},
 		step{"sync marker's name", func() error { return syncDir(p.root, ".") }})
 }
 
-// writeMarker writes and syncs the temporary file, whatever was left in it.
+// writeMarker makes the marker's file without a name (O_TMPFILE, which ext4, XFS, btrfs
+// and tmpfs know), makes its content durable, and only then gives it its name. So
+// nothing is left of one that was cut off, nobody else can have the file open, and
+// no marker is ever replaced. One that is there already is no error: see format.
 //
-// Crash: a temporary file with any content; it counts for nothing and is written anew.
+// Crash: no marker, or a whole one.
 func (p *Pool) writeMarker(uuid string) error {
 	b, err := marker{Format: markerFormat, UUID: uuid}.encode()
 	if err != nil {
 		return err
 	}
-	f, err := openAt(p.root, markerTemp, unix.OpenHow{
-		Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, Mode: 0o644})
+	f, err := openAt(p.root, ".", unix.OpenHow{Flags: unix.O_WRONLY | unix.O_TMPFILE, Mode: 0o644})
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeSync(f, b), f.Close())
-}
-
-// writeSync writes all of b to f and makes it durable.
-func writeSync(f *os.File, b []byte) error {
+	defer f.Close()
 	if _, err := f.Write(b); err != nil {
 		return err
 	}
-	return f.Sync()
-}
-
-// nameMarker gives the temporary file its name; if there is a marker already (which
-// Format has found to be its own), the temporary file goes instead.
-func (p *Pool) nameMarker() error {
-	err := renameNew(p.root, ".", markerTemp, ".", markerName)
-	if !errors.Is(err, unix.EEXIST) {
+	if err := f.Sync(); err != nil {
 		return err
 	}
-	err = retry(func() error { return unix.Unlinkat(int(p.root.Fd()), markerTemp, 0) })
-	if err != nil {
-		return pathError("unlinkat", p.root, markerTemp, err)
+	err = link(f, p.root, markerName)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return nil
+	return err
 }

@@ -31,7 +31,7 @@ func TestIdentifySaysWhatItFound(t *testing.T) {
 	}{
 		"nothing at all":     {want: Identity{Empty: true}},
 		"lost+found alone":   {make: []func(string) error{mkdir("lost+found")}, want: Identity{Empty: true}},
-		"a half-made format": {make: []func(string) error{mkdir("incoming"), mkdir("live"), file(markerTemp, `{"for`)}, want: Identity{Empty: true}},
+		"a half-made format": {make: []func(string) error{mkdir("incoming"), mkdir("live")}, want: Identity{Empty: true}},
 		"a pool":             {make: []func(string) error{file(markerName, `{"format":1,"uuid":"`+poolID+`"}`)}, want: Identity{UUID: poolID}},
 		"a pool in use": {make: []func(string) error{file(markerName, `{"format":1,"uuid":"`+poolID+`"}`),
 			mkdir("live/" + volA), file("README", "")}, want: Identity{UUID: poolID}},
@@ -119,7 +119,7 @@ func TestFormatIsFinishedAfterACrashAtEveryStep(t *testing.T) {
 		must(t, run(p.formatSteps(poolID)[:k]))
 
 		p = mustOpen(t, cut)
-		named := k > slices.IndexFunc(steps, func(s step) bool { return s.name == "name marker" })
+		named := k > slices.IndexFunc(steps, func(s step) bool { return s.name == "write marker" })
 		if id, err := p.Identify(); err != nil || id.Empty == named || (id.UUID == poolID) != named {
 			t.Errorf("after %d steps Identify = %+v, %v", k, id, err)
 		}

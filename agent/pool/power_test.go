@@ -19,10 +19,9 @@ import (
 func TestWhatWasAcknowledgedSurvivesAPowerCut(t *testing.T) {
 	t.Parallel()
 	for _, fstype := range []string{"ext4", "xfs"} {
-		t.Run(fstype, func(t *testing.T) {
-			t.Parallel()
-			testPowerCut(t, fstype)
-		})
+		// Not in parallel: a mkfs that is being started holds, for an instant, what the
+		// other has open, which then cannot be unmounted.
+		t.Run(fstype, func(t *testing.T) { testPowerCut(t, fstype) })
 	}
 }
 

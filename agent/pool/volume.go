@@ -103,9 +103,9 @@ func (p *Pool) Publish(ctx context.Context, v string) error {
 }
 
 // publishSteps brings a volume to life. The fsync of live carries the journal of
-// ext4 and XFS past everything that was done to the volume before, so that those of
-// the volume's own directories find nothing left to write; filesystems that order
-// less need them.
+// ext4 and XFS past everything that was done to the volume before, so that the one of
+// the volume's own directory finds nothing left to write; filesystems that order less
+// (btrfs) need it, and take with it what is new inside.
 //
 // Crash: incoming/<v> as Make left it, or live/<v>, whole; never both, never less.
 func (p *Pool) publishSteps(v string) []step {
@@ -113,7 +113,6 @@ func (p *Pool) publishSteps(v string) []step {
 		{"move to live", func() error { return p.publish(v) }},
 		{"sync live", func() error { return p.liveSync.do(p.syncLive) }},
 		{"sync volume", func() error { return syncDir(p.root, Live.in(v)) }},
-		{"sync data", func() error { return syncDir(p.root, Live.in(v, dataName)) }},
 	}
 }
 
@@ -124,7 +123,7 @@ func (p *Pool) publish(v string) error {
 	if err != nil || !whole {
 		return err
 	}
-	err = renameNew(p.root, string(Incoming), v, string(Live), v)
+	err = renameNew(p.root, Incoming, Live, v)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -152,7 +151,7 @@ func (p *Pool) trashSteps(v string) []step {
 
 // bin renames a live volume to trash, if it is there.
 func (p *Pool) bin(v string) error {
-	err := renameNew(p.root, string(Live), v, string(Trash), v)
+	err := renameNew(p.root, Live, Trash, v)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
