@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -131,16 +132,18 @@ func serve(ctx context.Context, cfg config.Config, logTo io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks, Log: log, Crash: crashHook()})
+	crash, arm := crashHook()
+	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks, Log: log, Crash: crash})
 	if err != nil {
 		return err
 	}
 	defer a.Stop()
-	return listen(ctx, cfg, a, journal, log)
+	arm()
+	return listen(ctx, cfg, a, log)
 }
 
 // listen serves the API until ctx ends, and then lets the calls under way finish.
-func listen(ctx context.Context, cfg config.Config, a *agent.Agent, journal *checkpoint.Journal, log *slog.Logger) error {
+func listen(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) error {
 	ln, err := listener(cfg)
 	if err != nil {
 		return err
@@ -157,7 +160,7 @@ func listen(ctx context.Context, cfg config.Config, a *agent.Agent, journal *che
 	})
 	failed := make(chan error, 1)
 	work.Go(func() { failed <- srv.Serve(ln) })
-	log.Info("agent serves", "path", ln.Addr().String(), "took", 0)
+	log.Info("agent serves", "path", ln.Addr().String())
 	tell(log, systemd.Ready("serving on "+ln.Addr().String()))
 	select {
 	case err := <-failed:
@@ -177,7 +180,7 @@ func listener(cfg config.Config) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, ln := range passed {
+	if ln, ok := passed["api"]; ok {
 		return ln, nil
 	}
 	return api.Listen(cfg.Socket, cfg.Group)
@@ -231,25 +234,22 @@ func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// crashHook ends the process, as kill -9 would, the n-th time that it comes to a point:
-// TENON_TEST_CRASH="attach:after" or "settle#2". It is for the crash tests alone.
-func crashHook() func(string) {
+// crashHook ends the process, as kill -9 would, the n-th time that it comes to a point
+// after it was armed: TENON_TEST_CRASH="attach:after" or "settle#2". It is for the crash
+// tests alone; without the variable both functions do nothing.
+func crashHook() (hook func(point string), arm func()) {
 	want, count, _ := strings.Cut(os.Getenv("TENON_TEST_CRASH"), "#")
 	if want == "" {
-		return nil
+		return nil, func() {}
 	}
-	var mu sync.Mutex
-	left := 1
-	_, _ = fmt.Sscan(count, &left)
-	return func(point string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if point != want {
-			return
-		}
-		if left--; left == 0 {
+	times := int64(1)
+	_, _ = fmt.Sscan(count, &times) // no count is the first time
+	var left atomic.Int64           // not armed: never 0 again
+	hook = func(point string) {
+		if point == want && left.Add(-1) == 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // nothing more happens here
 		}
 	}
+	return hook, func() { left.Store(times) }
 }

@@ -117,7 +117,7 @@ func bind(stage *exec.Cmd, path string) (cleanup func(), err error) {
 // receive takes the task's mounts from the agent, one descriptor a volume.
 func receive(ctx context.Context, api *client.Client, task wire.Task) (mounts []*os.File, paths []string, err error) {
 	for _, a := range task.Attachments {
-		f, err := api.Mount(ctx, task.ID, wire.Attach{Use: wire.Use{Volume: string(a.UUID), Path: a.Path, Mode: a.Mode}})
+		f, _, err := api.Mount(ctx, task.ID, wire.Attach{Use: wire.Use{Volume: a.Volume, Path: a.Path, Mode: a.Mode}})
 		if err != nil {
 			return mounts, paths, err
 		}
@@ -178,7 +178,7 @@ func codeOf(state *os.ProcessState, err error) (int, error) {
 // release ends the task, unless processes that it left behind still use its volumes: then
 // the agent releases it when they end.
 func release(api *client.Client, task string, warn io.Writer, failed error) error {
-	_, err := api.ReleaseTask(context.Background(), task, false)
+	err := api.Release(context.Background(), task, false)
 	switch {
 	case err == nil, errors.Is(err, volume.ErrNotFound):
 		return nil

@@ -1,0 +1,397 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"tenon/agent/client"
+	"tenon/agent/host"
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+	"tenon/checkpoint"
+	"tenon/mount/mounttest"
+)
+
+// place is a directory with all that one agent has, for agents one after the other.
+type place struct {
+	t   *testing.T
+	dir string
+	*client.Client
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	mounttest.RequireRoot(t)
+	dir, err := os.MkdirTemp("", "tenon-crash-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &place{t: t, dir: dir, Client: client.New(filepath.Join(dir, "tenon.sock"))}
+	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"4GiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\n",
+		p.path("state"), p.path("tenon.sock"), p.path("pool"), p.path("sandboxes"), "/"+filepath.Base(dir))
+	if err := os.WriteFile(p.path("tenon.toml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Close()
+		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			_ = os.Remove(filepath.Join(cg, filepath.Base(dir))) // made only where the host has cgroups
+		}
+		if err := host.RemoveTree([]string{p.path("sandboxes"), p.path("pool")}, dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func (p *place) path(names ...string) string {
+	return filepath.Join(append([]string{p.dir}, names...)...)
+}
+
+// process is a running agent.
+type process struct {
+	*exec.Cmd
+	log   *bytes.Buffer
+	ended chan error
+}
+
+// start runs an agent until the test ends and waits until it answers. crash is a point
+// at which it ends itself, or empty.
+func (p *place) start(crash string) *process {
+	p.t.Helper()
+	a := &process{Cmd: exec.Command("tenon", "agent", "--config", p.path("tenon.toml")), log: &bytes.Buffer{}, ended: make(chan error, 1)}
+	a.Env = append(os.Environ(), "TENON_TEST_CRASH="+crash)
+	a.Stderr = a.log
+	if err := a.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() { a.ended <- a.Wait() }()
+	p.t.Cleanup(func() { a.end(syscall.SIGKILL) })
+	for p.Health(p.t.Context()) != nil {
+		select {
+		case err := <-a.ended:
+			a.ended <- err
+			p.t.Fatalf("agent ended: %v\n%s", err, a.log)
+		default:
+		}
+	}
+	return a
+}
+
+// end sends a signal and waits for the end.
+func (a *process) end(s syscall.Signal) {
+	_ = a.Process.Signal(s) // it may have ended
+	a.ended <- <-a.ended
+}
+
+func (p *place) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) reserve(mb int) {
+	p.t.Helper()
+	_, err := p.Apply(p.t.Context(), resource.Operation{Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: []resource.Resource{{
+		Name: "disk", Type: resource.TypeScalar, Scalar: resource.Scalar(mb) * resource.One,
+		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}}})
+	p.must(err)
+}
+
+func (p *place) create(id string) error {
+	_, err := p.Create(p.t.Context(), wire.CreateVolume{Role: "web", ID: id, Size: 8 * resource.MiB, Shared: true, Mode: "0777"})
+	return err
+}
+
+func (p *place) attach(task, id string, mode resource.Mode) error {
+	_, err := p.Attach(p.t.Context(), task, wire.Attach{Use: wire.Use{Volume: "web/" + id, Path: "data", Mode: mode}})
+	return err
+}
+
+// settled waits until nothing is being made or removed any more and gives the rest.
+func (p *place) settled() (volumes []wire.Volume, tasks []wire.Task) {
+	p.t.Helper()
+	for {
+		st, err := p.Status(p.t.Context())
+		p.must(err)
+		volumes, tasks = nil, nil
+		busy := st.Counts.Tombstones > 0
+		for v, err := range p.AllVolumes(p.t.Context()) {
+			p.must(err)
+			volumes = append(volumes, v)
+			busy = busy || v.Phase == volume.Creating
+		}
+		for t, err := range p.AllTasks(p.t.Context()) {
+			p.must(err)
+			tasks = append(tasks, t)
+			busy = busy || t.Releasing
+		}
+		if !busy {
+			if st.Counts.Faults > 0 {
+				p.t.Errorf("faults: %+v", st.Faults)
+			}
+			return volumes, tasks
+		}
+	}
+}
+
+// check holds what the agent says against the disk and the mount table: nothing is
+// there that it does not know, and nothing is missing.
+func (p *place) check() (volumes []wire.Volume, tasks []wire.Task) {
+	p.t.Helper()
+	volumes, tasks = p.settled()
+	var live, mounts, sandboxes []string
+	for _, v := range volumes {
+		live = append(live, string(v.UUID))
+	}
+	for _, t := range tasks {
+		sandboxes = append(sandboxes, t.ID)
+		for _, a := range t.Attachments {
+			if a.Via == volume.ByPath {
+				mounts = append(mounts, filepath.Join(t.Sandbox, a.Path))
+			}
+		}
+	}
+	same := func(what string, got, want []string) {
+		p.t.Helper()
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			p.t.Errorf("%s: the host has %v, the agent %v", what, got, want)
+		}
+	}
+	same("volumes", names(p.t, p.path("pool", "live")), live)
+	same("volumes being made", names(p.t, p.path("pool", "incoming")), nil)
+	same("volumes being removed", names(p.t, p.path("pool", "trash")), nil)
+	same("sandboxes", names(p.t, p.path("sandboxes")), sandboxes)
+	same("mounts", mountsBeneath(p.t, p.path("sandboxes")+"/"), mounts)
+	return volumes, tasks
+}
+
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func mountsBeneath(t *testing.T, prefix string) (points []string) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		if point := strings.Fields(line)[4]; strings.HasPrefix(point, prefix) {
+			points = append(points, point)
+		}
+	}
+	return points
+}
+
+// The steps of each operation at which the agent is killed.
+var crashPoints = map[string][]string{
+	"create":  {"append", "synced", "make:before", "make:after", "publish:before", "publish:after", "settle"},
+	"attach":  {"append", "synced", "make-sandbox:before", "make-sandbox:after", "attach:before", "attach:after"},
+	"detach":  {"append", "synced", "detach:before", "detach:after", "clear:before", "clear:after", "settle", "remove-sandbox:before", "remove-sandbox:after", "settle#2"},
+	"destroy": {"append", "synced", "trash:before", "trash:after", "purge:before", "purge:after", "settle"},
+	"claim":   {"append", "synced", "make-sandbox:after", "make-cgroup:before", "make-cgroup:after"},
+	"release": {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "settle"},
+}
+
+func TestKilledAtEveryStepTheAgentConverges(t *testing.T) {
+	for op, points := range crashPoints {
+		for _, point := range points {
+			t.Run(op+" at "+point, func(t *testing.T) { killAt(t, op, point) })
+		}
+	}
+}
+
+func killAt(t *testing.T, op, point string) {
+	p := newPlace(t)
+	a := p.start("")
+	p.reserve(64)
+	p.must(p.create("kept"))
+	p.must(p.create("victim"))
+	p.must(p.attach("holder", "kept", resource.RW))
+	p.must(os.WriteFile(p.path("sandboxes/holder/data/file"), []byte("precious"), 0o600))
+	claim := wire.Claim{Task: "claimer", PID: os.Getpid(), Cgroup: true, Volumes: []wire.Use{{Volume: "web/kept"}}}
+	does := map[string]func() error{
+		"create":  func() error { return p.create("new") },
+		"attach":  func() error { return p.attach("task", "victim", resource.RO) },
+		"detach":  func() error { return p.Detach(t.Context(), "task", "web/victim", "", false) },
+		"destroy": func() error { _, err := p.Destroy(t.Context(), "web/victim", true); return err },
+		"claim":   func() error { _, err := p.Claim(t.Context(), claim); return err },
+		"release": func() error { return p.Release(t.Context(), "claimer", false) },
+	}
+	for later, first := range map[string]string{"detach": "attach", "release": "claim"} {
+		if op == later {
+			p.must(does[first]())
+		}
+	}
+	a.end(syscall.SIGTERM)
+
+	a = p.start(point)
+	if err := does[op](); err == nil {
+		t.Fatalf("the %s went through: it never came to %s", op, point)
+	}
+	a.end(syscall.SIGKILL)
+	if status := a.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the agent ended with %v\n%s", a.ProcessState, a.log)
+	}
+	if _, err := checkpoint.Verify(p.path("state")); err != nil {
+		t.Errorf("journal: %v", err)
+	}
+
+	a = p.start("")
+	p.check()
+	if text, err := os.ReadFile(p.path("sandboxes/holder/data/file")); err != nil || string(text) != "precious" {
+		t.Errorf("data: %q, %v", text, err)
+	}
+	again := does[op]()
+	if again != nil && !errors.Is(again, volume.ErrExists) && !errors.Is(again, volume.ErrNotFound) {
+		t.Errorf("%s again: %v", op, again)
+	}
+	p.check()
+	a.end(syscall.SIGTERM)
+}
+
+// writers are tasks that read and write without a pause, until they are told to stop.
+type writers struct {
+	stop  atomic.Bool
+	work  sync.WaitGroup
+	turns []atomic.Int64
+	errs  []error
+}
+
+func (w *writers) run(i int, file string) {
+	for !w.stop.Load() {
+		text := fmt.Sprint("turn ", w.turns[i].Load())
+		err := os.WriteFile(file, []byte(text), 0o600)
+		if err == nil {
+			var got []byte
+			if got, err = os.ReadFile(file); err == nil && string(got) != text {
+				err = fmt.Errorf("%s holds %q, want %q", file, got, text)
+			}
+		}
+		if err != nil {
+			w.errs[i] = err
+			return
+		}
+		w.turns[i].Add(1)
+	}
+}
+
+// advance waits until every task has done some more turns, or failed.
+func (w *writers) advance() {
+	for i := range w.turns {
+		for from := w.turns[i].Load(); w.turns[i].Load() < from+3 && w.errs[i] == nil; {
+			_, _ = os.Stat("/") // let others run
+		}
+	}
+}
+
+func TestTasksDoNotNoticeThatTheAgentIsKilled(t *testing.T) {
+	const tasks, volumes = 100, 5
+	p := newPlace(t)
+	a := p.start("")
+	p.reserve(64)
+	for v := range volumes {
+		p.must(p.create(fmt.Sprint("v", v)))
+	}
+	w := &writers{turns: make([]atomic.Int64, tasks), errs: make([]error, tasks)}
+	for i := range tasks {
+		task := fmt.Sprint("task", i)
+		p.must(p.attach(task, fmt.Sprint("v", i%volumes), resource.RW))
+		w.work.Go(func() { w.run(i, p.path("sandboxes", task, "data", task)) })
+	}
+	runs := p.runTasks(10)
+	acknowledged, _ := p.check()
+	w.advance()
+	a.end(syscall.SIGKILL)
+	w.advance()
+	p.start("")
+	w.advance()
+
+	after, tasksAfter := p.check()
+	if got, want := fmt.Sprintf("%+v", after), fmt.Sprintf("%+v", acknowledged); got != want {
+		t.Errorf("after the restart:\n%s\nacknowledged before:\n%s", got, want)
+	}
+	if len(tasksAfter) != tasks+len(runs) {
+		t.Errorf("%d tasks after the restart, want %d", len(tasksAfter), tasks+len(runs))
+	}
+	for v := range volumes {
+		name := fmt.Sprint("web/v", v)
+		vol, err := p.Volume(t.Context(), name)
+		p.must(err)
+		for i := v; i < tasks; i += volumes {
+			if !slices.ContainsFunc(vol.Holders, func(h wire.Holder) bool { return h.Task == fmt.Sprint("task", i) }) {
+				t.Errorf("%s is not named as holder of %s", fmt.Sprint("task", i), name)
+			}
+		}
+		if _, err := p.Destroy(t.Context(), name, true); !errors.Is(err, volume.ErrInUse) {
+			t.Errorf("destroy %s: %v, want in use", name, err)
+		}
+	}
+	w.stop.Store(true)
+	w.work.Wait()
+	if err := errors.Join(w.errs...); err != nil {
+		t.Errorf("tasks noticed: %v", err)
+	}
+	for _, r := range runs {
+		_ = r.Process.Signal(syscall.SIGTERM)
+		if err := r.Wait(); r.ProcessState.ExitCode() != 0 {
+			t.Errorf("tenon run: %v", err)
+		}
+	}
+	for i := range tasks {
+		p.must(p.Release(t.Context(), fmt.Sprint("task", i), false))
+	}
+	for v := range volumes {
+		_, err := p.Destroy(t.Context(), fmt.Sprint("web/v", v), true)
+		p.must(err)
+	}
+	p.check()
+}
+
+// runTasks starts tasks by `tenon run` that write to the first volume until SIGTERM, and
+// waits until each has written.
+func (p *place) runTasks(n int) (runs []*exec.Cmd) {
+	p.t.Helper()
+	const script = `trap 'exit 0' TERM; while echo $TENON_TASK > data/run-$TENON_TASK && [ "$(cat data/run-$TENON_TASK)" = $TENON_TASK ]; do :; done; exit 1`
+	for i := range n {
+		id := fmt.Sprint("run", i)
+		r := exec.CommandContext(context.WithoutCancel(p.t.Context()), "tenon", "--socket", p.path("tenon.sock"), "run", "--task", id, "--volume", "web/v0:data:rw", "--", "sh", "-c", script)
+		r.Stderr = os.Stderr
+		p.must(r.Start())
+		p.t.Cleanup(func() { _ = r.Process.Kill() })
+		runs = append(runs, r)
+		v, err := p.Volume(p.t.Context(), "web/v0")
+		p.must(err)
+		file := p.path("pool/live", string(v.UUID), "data", "run-"+id)
+		for text := []byte(nil); len(text) == 0; text, _ = os.ReadFile(file) {
+			if r.ProcessState != nil {
+				p.t.Fatal("tenon run has ended")
+			}
+		}
+	}
+	return runs
+}
