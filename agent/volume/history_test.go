@@ -1,0 +1,514 @@
+package volume
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"tenon/agent/resource"
+)
+
+// action is one thing that happens in a history: an operation, or something that the
+// world does; perhaps with an agent that ends in the middle of it.
+type action struct {
+	Kind                    string
+	Task, Volume, Path, Way int
+	Size                    int
+	CrashIn, CrashAgainIn   int // effects until the agent ends, and ends again while it starts; none if negative
+	PowerCut                bool
+	Survive                 int // of what was not synced, how much outlives a power cut
+	FailIn                  int // steps until one fails; none if negative
+	FailAfter               bool
+}
+
+// kinds are drawn from: what is there twice happens more often, the first is what a
+// failing history is shortened to.
+var kinds = strings.Fields(`nothing
+	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter
+	create create create destroy destroy destroy reserve refine refine unreserve carve
+	write write write busy busy idle idle foreign lose away back back compact restart`)
+
+func drawAction(t *rapid.T) action {
+	small := func(name string, most int) int { return rapid.IntRange(0, most).Draw(t, name) }
+	a := action{
+		Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Task: small("task", 2), Volume: rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 4, 4, 1, 3, 5}).Draw(t, "volume"), Path: small("path", 4), Way: small("way", 7), Size: small("size", 3),
+		CrashIn: -1, CrashAgainIn: -1, FailIn: -1,
+	}
+	switch small("trouble", 7) {
+	case 0, 1:
+		a.CrashIn, a.PowerCut, a.Survive = small("crash", 12), rapid.Bool().Draw(t, "power cut"), small("survive", 20)
+	case 2:
+		a.CrashIn, a.PowerCut, a.Survive = small("crash", 12), rapid.Bool().Draw(t, "power cut"), small("survive", 20)
+		a.CrashAgainIn = small("crash again", 12)
+	case 3:
+		a.FailIn, a.FailAfter = small("fail", 4), rapid.Bool().Draw(t, "fail after")
+	}
+	return a
+}
+
+// The operands of actions.
+var (
+	roles = []string{"a", "a/b"}
+	ids   = []string{"x", "y", "z"}
+	paths = []string{"", "p", "p/q", "q", "pq"}
+)
+
+func (a action) task() string { return fmt.Sprint("t", a.Task) }
+func (a action) pid() int     { return 100 + a.Task }
+func (a action) own() bool    { return a.Way&4 == 0 }
+func (a action) name() Name   { return Name{roles[a.Volume%2], ids[a.Volume/2]} }
+func (a action) mode() resource.Mode {
+	if a.Way&1 == 0 {
+		return resource.RW
+	}
+	return resource.RO
+}
+
+func (a action) sandbox() string {
+	if a.own() {
+		return "/s/" + a.task()
+	}
+	return "/foreign/" + a.task()
+}
+
+// stack gives reserved disk: of role a, or of its refinement a/b.
+func (a action) stack(r resource.Resource) resource.Resource {
+	r = r.PushReservation(dynamicFor("a"))
+	if a.Volume%2 == 1 {
+		r = r.PushReservation(dynamicFor("a/b"))
+	}
+	if a.Volume/2 == 2 {
+		r = on(r)
+	}
+	return r
+}
+
+func (a action) size() float64 { return float64(a.Size+1) * 10 }
+
+func (a action) use() Use {
+	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode()}
+}
+
+func (a action) lease() Lease {
+	switch a.Size {
+	case 0:
+		return Lease{}
+	case 1:
+		return Lease{PID: a.pid(), Start: 1, Cgroup: "/c/" + a.task()}
+	}
+	return Lease{PID: a.pid(), Start: 1}
+}
+
+// operations are what the action asks of the agent; none for what the world does.
+func (a action) operations() []Operation {
+	volume := a.stack(vol(a.name().ID, a.size()))
+	volume.Shared = a.Way&2 == 0
+	attach := Attach{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Use: a.use(), Via: ByPath}
+	switch a.Kind {
+	case "reserve", "refine":
+		return ops(reserve(a.stack(mib(a.size()))))
+	case "unreserve":
+		return ops(Unreserve{[]resource.Resource{a.stack(mib(a.size()))}})
+	case "create":
+		return ops(create(volume))
+	case "carve":
+		return ops(reserve(a.stack(mib(a.size()))), create(volume))
+	case "destroy":
+		return ops(Destroy{Ref: a.name().String()})
+	case "claim":
+		other := action{Volume: (a.Volume + 2) % 6, Path: (a.Path + 2) % 5, Way: a.Way}
+		uses := []Use{a.use(), other.use()}
+		return ops(Claim{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Lease: a.lease(), Uses: uses[:a.Way%3]})
+	case "attach":
+		if a.Size == 3 {
+			attach.Via = ByDescriptor
+		}
+		return ops(attach)
+	case "raise":
+		second := attach
+		second.Use.Path = paths[(a.Path+2)%5]
+		return ops(attach, second)
+	case "detach":
+		return ops(Detach{Task: a.task(), Volume: a.name().String(), Path: []string{"", paths[a.Path]}[a.Way%2], Lazy: a.Way&2 > 0})
+	case "release":
+		return ops(Release{Task: a.task(), Lazy: a.Way&2 > 0})
+	}
+	return nil
+}
+
+// history is an agent with its world, and what should have come of it.
+type history struct {
+	t *rapid.T
+	w *world
+	n *node
+	o oracle
+
+	old     *State // a version that was, and what it said
+	oldText []string
+	tally   map[string]int // what came of actions
+}
+
+func newHistory(t *rapid.T) *history {
+	h := &history{t: t, o: newOracle(), tally: map[string]int{}}
+	h.w = newWorld(t.Fatalf)
+	h.n = h.w.start()
+	h.w.addStrangers()
+	for i, kind := range []string{"reserve", "reserve", "create"} {
+		for _, volume := range []int{0, 2, 4} {
+			h.act(action{Kind: kind, Volume: volume, Size: 1 - i/2, Way: volume, CrashIn: -1, CrashAgainIn: -1, FailIn: -1})
+		}
+	}
+	return h
+}
+
+// aim turns most actions that end something at a use that there is.
+func (h *history) aim(a action) action {
+	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"detach", "busy", "write", "end", "release"}, a.Kind) {
+		return a
+	}
+	uses := slices.SortedFunc(maps.Keys(h.o.uses), func(a, b ouse) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	u := uses[(a.Task+a.Path+a.Volume)%len(uses)]
+	a.Task = int(u.task[1] - '0')
+	a.Volume = slices.Index(roles, u.volume.Role) + 2*slices.Index(ids, u.volume.ID)
+	a.Path = max(0, slices.Index(paths, u.path))
+	return a
+}
+
+// act does an action and holds what comes of it against the oracle.
+func (h *history) act(a action) {
+	a = h.aim(a)
+	before := h.o
+	list := a.operations()
+	if a.Kind == "claim" && a.lease().PID != 0 {
+		if t, ok := h.o.tasks[a.task()]; !ok || t.lease.PID != 0 {
+			h.w.alive[a.pid()] = true
+		}
+	}
+	if len(list) == 0 {
+		h.o = h.o.settled(h.w)
+		list = h.happen(a)
+		before = h.o
+	}
+	after, kind := h.predict(list)
+	h.w.crashIn, h.w.failIn, h.w.failAfter = a.CrashIn, a.FailIn, a.FailAfter
+	var err error
+	ended := h.mayEnd(func() {
+		if len(list) > 0 {
+			err = h.n.do(list...)
+		} else {
+			h.n.sweep()
+		}
+	})
+	h.w.crashIn, h.w.failIn = -1, -1
+	taken := h.takenBack(before, list)
+	candidates := []oracle{after}
+	switch {
+	case ended:
+		h.tally["crashes"]++
+		candidates = h.restart(a, before, after, taken)
+	case errors.Is(err, errRefused):
+		if kind == nil || Kind(err) != kind {
+			h.fail("%+v refused with %v, want %v", list, err, kind)
+		}
+		h.tally[a.Kind+" refused"]++
+		candidates = []oracle{before}
+	case kind != nil:
+		h.fail("%+v is not refused, want %v", list, kind)
+	case err != nil:
+		h.tally[a.Kind+" failed"]++
+		candidates = []oracle{taken}
+		h.n.sweep()
+	case a.FailIn >= 0:
+		h.n.sweep() // what failed behind the operation is tried again
+	case len(list) > 0:
+		h.tally[a.Kind+" done"]++
+	}
+	h.check(candidates)
+}
+
+// predict is what the oracle makes of a batch.
+func (h *history) predict(list []Operation) (oracle, error) {
+	after := h.o
+	for _, op := range list {
+		var kind error
+		if after, kind = after.apply(h.w, op); kind != nil {
+			return h.o, kind
+		}
+	}
+	return after, nil
+}
+
+// takenBack is what is left of a batch whose steps failed.
+func (h *history) takenBack(before oracle, list []Operation) oracle {
+	for _, op := range list {
+		if !undone(op) {
+			before, _ = before.apply(h.w, op)
+		}
+	}
+	return before
+}
+
+// mayEnd says whether the agent ended in f.
+func (h *history) mayEnd(f func()) (ended bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ended = r.(crash); !ended {
+				panic(r)
+			}
+		}
+	}()
+	f()
+	return false
+}
+
+// restart starts the agent that ended anew, perhaps several times, after a power cut or
+// without one, and says what may have become of it.
+func (h *history) restart(a action, may ...oracle) []oracle {
+	if a.PowerCut {
+		h.cut(a.Survive)
+		for i, o := range may {
+			may[i] = o.rebooted()
+		}
+	}
+	h.w.crashIn = a.CrashAgainIn
+	if h.mayEnd(func() { h.n = h.w.start() }) {
+		a.CrashAgainIn = -1
+		return h.restart(a, may...)
+	}
+	h.w.crashIn = -1
+	return may
+}
+
+// cut ends the kernel and what of the journal was not synced.
+func (h *history) cut(survive int) {
+	j := &h.w.journal
+	j.transactions = j.transactions[:j.synced+survive%(len(j.transactions)-j.synced+1)]
+	h.w.reboot()
+}
+
+// happen lets the world do something, and queues what an agent would learn of it. Some
+// end in an operation.
+func (h *history) happen(a action) []Operation {
+	w, v := h.w, h.o.volumes[a.name()]
+	target := a.sandbox() + "/" + paths[a.Path]
+	switch a.Kind {
+	case "end", "kill":
+		delete(w.alive, a.pid())
+		if _, in := w.cgroups["/c/"+a.task()]; in {
+			w.cgroups["/c/"+a.task()] = false
+		}
+		if _, ok := h.o.tasks[a.task()]; ok && a.Kind == "end" {
+			return ops(Release{Task: a.task(), Ended: true})
+		}
+	case "enter":
+		if _, in := w.cgroups["/c/"+a.task()]; in {
+			w.cgroups["/c/"+a.task()] = true
+		}
+	case "busy":
+		if m, there := w.mounts[target]; there && m.volume != "" {
+			w.busy[target] = true
+		}
+	case "idle":
+		clear(w.busy)
+	case "foreign":
+		if _, there := w.mounts[target]; !there {
+			w.mounts[target] = mounted{}
+		} else if w.mounts[target].volume == "" {
+			delete(w.mounts, target)
+		}
+	case "lose":
+		h.lose(a, v)
+	case "away", "back":
+		w.pools[v.disk].away = a.Kind == "away"
+	case "write":
+		h.write(a)
+	case "compact":
+		h.n.compact()
+	case "restart":
+		if a.PowerCut {
+			h.cut(a.Survive)
+			h.o = h.o.rebooted()
+		}
+		h.n = w.start()
+	}
+	return nil
+}
+
+// lose removes the directory of a volume that nobody holds, by somebody else's hand. It
+// had been there for long, so what was recorded of it is on the disk by now.
+func (h *history) lose(a action, v ovolume) {
+	s, ok := h.n.s.Named(a.name())
+	if !ok || len(h.n.s.Holders(s.UUID)) > 0 || v.birth == 0 {
+		return
+	}
+	h.w.journal.synced = len(h.w.journal.transactions)
+	delete(h.w.pools[v.disk].live, s.UUID)
+}
+
+// write lets a task write through its mounts.
+func (h *history) write(a action) {
+	for u, way := range h.o.uses {
+		m, there := h.w.mounts[h.o.tasks[u.task].sandbox+"/"+u.path]
+		if u.task != a.task() || !there || m.volume == "" || way.mode == resource.RO {
+			continue
+		}
+		v := h.o.volumes[u.volume]
+		h.w.pools[v.disk].live[m.volume].writes++
+		v.writes++
+		h.o.volumes[u.volume] = v
+	}
+}
+
+// check holds the state against every law, and finds the candidate that it agrees with.
+func (h *history) check(candidates []oracle) {
+	if what := h.n.unquiet(); what != "" {
+		h.fail("not quiet: %s", what)
+	}
+	got := view(h.n.s).text()
+	agreed := slices.IndexFunc(candidates, func(o oracle) bool { return o.settled(h.w).text() == got })
+	if agreed < 0 {
+		var want []string
+		for _, o := range candidates {
+			want = append(want, o.settled(h.w).text())
+		}
+		h.fail("got\n%s\nwant\n%s", got, strings.Join(want, "\n-- or --\n"))
+	}
+	h.o = candidates[agreed].settled(h.w)
+	if err := errors.Join(h.n.s.Check(), checkIndexes(h.n.s), h.checkData(), h.checkMounts(), h.checkHolders()); err != nil {
+		h.fail("%v", err)
+	}
+	if !h.w.leftAlone() {
+		h.fail("something unknown was touched")
+	}
+}
+
+// checkData: every volume's directory is the one that was made for it, with all that was
+// written to it, and there is nothing else.
+func (h *history) checkData() error {
+	for name, v := range h.o.volumes {
+		s, _ := h.n.s.Named(name)
+		p := h.w.pools[v.disk]
+		d := p.live[s.UUID]
+		if d == nil {
+			if f, _ := h.n.s.Fault(UnitOfVolume(s.UUID)); f.Kind != ErrLost && f.Kind != ErrUnavailable {
+				return fmt.Errorf("the data of %s is gone, and it is said to be %v", name, f.Kind)
+			}
+			continue
+		}
+		if v.birth == 0 {
+			v.birth = d.birth
+			h.o.volumes[name] = v
+		}
+		if *d != (directory{v.birth, v.writes}) {
+			return fmt.Errorf("the data of %s is %+v, want birth %d and %d writes", name, *d, v.birth, v.writes)
+		}
+	}
+	for key, p := range h.w.pools {
+		if most := len(h.o.volumes) + len(h.o.tombs) + 1; !p.away && (len(p.incoming) > 1 || len(p.trash) > 1 || len(p.live) > most) {
+			return fmt.Errorf("something is left over on disk %q", key)
+		}
+	}
+	return nil
+}
+
+// checkMounts: what is mounted is what is attached, in its mode; where something else is
+// in its place, that shows.
+func (h *history) checkMounts() error {
+	wanted := map[string]bool{}
+	for u, way := range h.o.uses {
+		target := h.o.tasks[u.task].sandbox + "/" + u.path
+		m, there := h.w.mounts[target]
+		v, _ := h.n.s.Named(u.volume)
+		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrFailed {
+			continue
+		}
+		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != (way.mode == resource.RO)) {
+			return fmt.Errorf("%+v is not mounted at %s: %+v", u, target, m)
+		}
+		wanted[target] = way.via == ByPath
+	}
+	for target, m := range h.w.mounts {
+		if m.volume != "" && !wanted[target] {
+			return fmt.Errorf("volume %s is mounted at %s for nobody", m.volume, target)
+		}
+	}
+	return nil
+}
+
+// checkHolders: the reference count is the number of distinct tasks.
+func (h *history) checkHolders() error {
+	for name := range h.o.volumes {
+		v, _ := h.n.s.Named(name)
+		got, want := h.n.s.Holders(v.UUID), h.o.holders(name)
+		if len(got) != len(want) {
+			return fmt.Errorf("%s has holders %v, want %v", name, got, want)
+		}
+		for _, holder := range got {
+			if !want[holder.Task] {
+				return fmt.Errorf("%s has holder %s, want %v", name, holder.Task, want)
+			}
+		}
+	}
+	return nil
+}
+
+func (h *history) fail(format string, args ...any) {
+	h.t.Helper()
+	h.t.Fatalf("%s\n--- state\n%s\n--- world\n%s", fmt.Sprintf(format, args...), strings.Join(dump(h.n.s), "\n"), h.w.text())
+}
+
+// keep keeps a version, to see later whether it stayed what it was.
+func (h *history) keep(t testing.TB) { h.old, h.oldText = h.n.s, records(t, h.n.s) }
+
+func (h *history) checkOld(t testing.TB) {
+	if h.old == nil {
+		return
+	}
+	if now := records(t, h.old); !slices.Equal(now, h.oldText) {
+		h.fail("a version changed after it was made:\n%s\nwas\n%s", strings.Join(now, "\n"), strings.Join(h.oldText, "\n"))
+	}
+}
+
+// manyChecks makes rapid run n histories, unless its flag asks for another number.
+func manyChecks(t *testing.T, n int) {
+	checks := flag.Lookup("rapid.checks")
+	was := checks.Value.String()
+	if was != checks.DefValue {
+		return
+	}
+	if testing.Short() {
+		n /= 10
+	}
+	if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = checks.Value.Set(was) })
+}
+
+// Not parallel: it sets a flag. A failure prints the seed and the shortest history.
+func TestHistoriesWithCrashesEndAsTheOracleSays(t *testing.T) {
+	manyChecks(t, histories)
+	tally := map[string]int{}
+	actions := rapid.SliceOfN(rapid.Custom(drawAction), 10, 30)
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHistory(rt)
+		for i, a := range actions.Draw(rt, "history") {
+			if i == 10 {
+				h.keep(t)
+			}
+			h.act(a)
+		}
+		h.checkOld(t)
+		for what, n := range h.tally {
+			tally[what] += n
+		}
+	})
+	t.Logf("what came of all actions: %v", tally)
+}

@@ -1,0 +1,440 @@
+package volume
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tenon/agent/resource"
+)
+
+// oracle says what an agent should come to, in plain maps and without steps: the second
+// opinion that histories are held against.
+type oracle struct {
+	reserved map[pile]resource.Scalar // volumes and tombstones included
+	volumes  map[Name]ovolume
+	tombs    []ovolume // destroyed, their space not back yet
+	tasks    map[string]otask
+	uses     map[ouse]oway
+}
+
+// pile is the space of a disk that is reserved in one way.
+type pile struct{ disk, stack string }
+
+type ovolume struct {
+	pile
+	size   resource.Scalar
+	shared bool
+	path   string
+	birth  int // of its directory, 0 until it is seen
+	writes int
+}
+
+type otask struct {
+	sandbox   string
+	own       bool
+	lease     Lease
+	releasing bool
+}
+
+type ouse struct {
+	task, path string
+	volume     Name
+}
+
+type oway struct {
+	mode       resource.Mode
+	via        Via
+	gone, lazy bool
+}
+
+// diskSizes are what newWorld has.
+var diskSizes = map[string]resource.Scalar{"": 100 * resource.One, dataDisk: 40 * resource.One}
+
+func newOracle() oracle {
+	return oracle{map[pile]resource.Scalar{}, map[Name]ovolume{}, nil, map[string]otask{}, map[ouse]oway{}}
+}
+
+func (o oracle) clone() oracle {
+	return oracle{maps.Clone(o.reserved), maps.Clone(o.volumes), slices.Clone(o.tombs), maps.Clone(o.tasks), maps.Clone(o.uses)}
+}
+
+func (o oracle) free(p pile) resource.Scalar {
+	if p.stack == "" {
+		left := diskSizes[p.disk]
+		for q, n := range o.reserved {
+			if q.disk == p.disk {
+				left -= n
+			}
+		}
+		return left
+	}
+	left := o.reserved[p]
+	for _, v := range o.volumes {
+		if v.pile == p {
+			left -= v.size
+		}
+	}
+	for _, v := range o.tombs {
+		if v.pile == p {
+			left -= v.size
+		}
+	}
+	return left
+}
+
+func pileOf(r resource.Resource) pile {
+	p := pile{stack: resource.StackKey(r.Reservations)}
+	if r.Disk != nil {
+		p.disk = r.Disk.Source.Key()
+	}
+	return p
+}
+
+// apply does an operation, or says of what kind its refusal is.
+func (o oracle) apply(w *world, op Operation) (oracle, error) {
+	n := o.clone()
+	var kind error
+	switch op := op.(type) {
+	case Reserve:
+		kind = n.move(op.Resources[0], 1)
+	case Unreserve:
+		kind = n.move(op.Resources[0], -1)
+	case Create:
+		kind = n.create(w, op.Volume)
+	case Destroy:
+		kind = n.destroy(w, op.Ref)
+	case Claim:
+		kind = n.claim(w, op)
+	case Attach:
+		kind = n.attach(w, op)
+	case Detach:
+		kind = n.detach(op)
+	case Release:
+		kind = n.release(op)
+	}
+	if kind != nil {
+		return o, kind
+	}
+	return n, nil
+}
+
+func (o oracle) move(r resource.Resource, sign resource.Scalar) error {
+	upper := pileOf(r)
+	popped, _ := r.PopReservation()
+	lower := pileOf(popped)
+	from := lower
+	if sign < 0 {
+		from = upper
+	}
+	if o.free(from) < r.Scalar {
+		return ErrInsufficient
+	}
+	o.reserved[upper] += sign * r.Scalar
+	if lower.stack != "" {
+		o.reserved[lower] -= sign * r.Scalar
+	}
+	return nil
+}
+
+func (o oracle) create(w *world, r resource.Resource) error {
+	name := Name{r.Role(), r.Disk.Persistence.ID}
+	v := ovolume{pile: pileOf(r), size: r.Scalar, shared: r.Shared, path: r.Disk.Volume.ContainerPath}
+	if _, taken := o.volumes[name]; taken {
+		return ErrExists
+	}
+	if o.free(v.pile) < v.size {
+		return ErrInsufficient
+	}
+	if w.pools[v.disk].away {
+		return ErrUnavailable
+	}
+	o.volumes[name] = v
+	return nil
+}
+
+func (o oracle) holders(name Name) map[string]bool {
+	hs := map[string]bool{}
+	for u := range o.uses {
+		if u.volume == name {
+			hs[u.task] = true
+		}
+	}
+	return hs
+}
+
+func (o *oracle) destroy(w *world, ref string) error {
+	name, _ := ParseName(ref)
+	v, ok := o.volumes[name]
+	switch {
+	case !ok:
+		return ErrNotFound
+	case len(o.holders(name)) > 0:
+		return ErrInUse
+	case w.pools[v.disk].away:
+		return ErrUnavailable
+	}
+	delete(o.volumes, name)
+	o.tombs = append(o.tombs, v)
+	return nil
+}
+
+func (o oracle) addTask(id string, t otask) error {
+	if old, ok := o.tasks[id]; ok {
+		switch {
+		case old.releasing:
+			return ErrPending
+		case old != t:
+			return ErrExists
+		}
+		return nil
+	}
+	for _, other := range o.tasks {
+		if other.sandbox == t.sandbox {
+			return ErrExists
+		}
+	}
+	o.tasks[id] = t
+	return nil
+}
+
+func (o oracle) claim(w *world, op Claim) error {
+	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own, lease: op.Lease}); err != nil {
+		return err
+	}
+	for _, u := range op.Uses {
+		if err := o.use(w, op.Task, u, Claimed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o oracle) attach(w *world, op Attach) error {
+	if _, ok := o.tasks[op.Task]; !ok {
+		if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}); err != nil {
+			return err
+		}
+	}
+	return o.use(w, op.Task, op.Use, op.Via)
+}
+
+func (o oracle) use(w *world, task string, u Use, via Via) error {
+	name, _ := ParseName(u.Volume)
+	v, ok := o.volumes[name]
+	switch {
+	case o.tasks[task].releasing:
+		return ErrPending
+	case !ok:
+		return ErrNotFound
+	case w.pools[v.disk].away:
+		return ErrUnavailable
+	case o.lost(w, v):
+		return ErrLost
+	}
+	key := ouse{task, u.Path, name}
+	if key.path == "" {
+		key.path = v.path
+	}
+	old, there := o.uses[key]
+	switch {
+	case there && old.gone:
+		return ErrPending
+	case there && old.mode != u.Mode:
+		return ErrExists
+	case there && (old.via == via || via == Claimed):
+		return nil
+	case there && old.via != Claimed:
+		return ErrExists
+	case !there:
+		if err := o.fits(key, v.shared); err != nil {
+			return err
+		}
+	}
+	o.uses[key] = oway{mode: u.Mode, via: via}
+	return nil
+}
+
+// fits says whether a use collides with others of its task, or of the volume.
+func (o oracle) fits(key ouse, shared bool) error {
+	collides, pending := false, true
+	for other, way := range o.uses {
+		a, b := other.path+"/", key.path+"/"
+		if other.task == key.task && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) {
+			collides, pending = true, pending && way.gone
+		}
+	}
+	hs := o.holders(key.volume)
+	delete(hs, key.task)
+	switch {
+	case collides && pending:
+		return ErrPending
+	case collides:
+		return ErrExists
+	case !shared && len(hs) > 0:
+		return ErrInUse
+	}
+	return nil
+}
+
+func (o oracle) detach(op Detach) error {
+	name, _ := ParseName(op.Volume)
+	task, known := o.tasks[op.Task]
+	_, there := o.volumes[name]
+	found, left := false, false
+	for u, way := range o.uses {
+		switch {
+		case u.task == op.Task && u.volume == name && (op.Path == "" || op.Path == u.path):
+			if found = true; way.via == ByDescriptor {
+				return ErrInUse
+			}
+			o.end(u, op.Lazy)
+		case u.task == op.Task && !way.gone:
+			left = true
+		}
+	}
+	if !known || !there || !found {
+		return ErrNotFound
+	}
+	if !left && task.lease == (Lease{}) {
+		task.releasing = true
+		o.tasks[op.Task] = task
+	}
+	return nil
+}
+
+func (o oracle) end(u ouse, lazy bool) {
+	way := o.uses[u]
+	way.gone, way.lazy = true, way.lazy || lazy
+	o.uses[u] = way
+}
+
+func (o oracle) release(op Release) error {
+	t, ok := o.tasks[op.Task]
+	if !ok {
+		return ErrNotFound
+	}
+	if t.lease != (Lease{}) && !op.Ended && !t.releasing {
+		return ErrInUse
+	}
+	o.endTask(op.Task, op.Lazy)
+	return nil
+}
+
+func (o oracle) endTask(id string, lazy bool) {
+	for u := range o.uses {
+		if u.task == id {
+			o.end(u, lazy)
+		}
+	}
+	t := o.tasks[id]
+	t.releasing = true
+	o.tasks[id] = t
+}
+
+// lost says whether a volume that was published is not there.
+func (o oracle) lost(w *world, v ovolume) bool {
+	if v.birth == 0 {
+		return false
+	}
+	for _, d := range w.pools[v.disk].live {
+		if d.birth == v.birth {
+			return false
+		}
+	}
+	return true
+}
+
+// undone says whether a failure takes an operation back, or leaves it to be done later.
+func undone(op Operation) bool {
+	switch op.(type) {
+	case Create, Claim, Attach:
+		return true
+	}
+	return false
+}
+
+// settled is what the agent comes to in a world that keeps still.
+func (o oracle) settled(w *world) oracle {
+	n := o.clone()
+	n.tombs = slices.DeleteFunc(n.tombs, func(v ovolume) bool { return !w.pools[v.disk].away })
+	for id, t := range n.tasks {
+		if t.lease != (Lease{}) && !t.releasing && !w.alive[t.lease.PID] && !w.cgroups[t.lease.Cgroup] {
+			n.endTask(id, false)
+		}
+	}
+	busyTasks := map[string]bool{}
+	for u, way := range n.uses {
+		target := n.tasks[u.task].sandbox + "/" + u.path
+		switch {
+		case way.gone && (!w.busy[target] || way.lazy || way.via != ByPath):
+			delete(n.uses, u)
+		default:
+			busyTasks[u.task] = true
+		}
+	}
+	maps.DeleteFunc(n.tasks, func(id string, t otask) bool { return t.releasing && !busyTasks[id] })
+	return n
+}
+
+// rebooted is what outlives the kernel.
+func (o oracle) rebooted() oracle {
+	n := o.clone()
+	n.tasks, n.uses = map[string]otask{}, map[ouse]oway{}
+	return n
+}
+
+// text describes an oracle, one sorted line an object.
+func (o oracle) text() string {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	for p, n := range o.reserved {
+		if n != 0 {
+			add("reserved %s %s %s", p.disk, p.stack, n)
+		}
+	}
+	for name, v := range o.volumes {
+		add("volume %s %s %s %s shared=%v", name, v.disk, v.stack, v.size, v.shared)
+	}
+	for _, v := range o.tombs {
+		add("tombstone %s %s %s", v.disk, v.stack, v.size)
+	}
+	for id, t := range o.tasks {
+		add("task %s %+v", id, t)
+	}
+	for u, way := range o.uses {
+		add("use %s %s %s %+v", u.task, u.path, u.volume, way)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// view describes a state as an oracle's text does.
+func view(s *State) oracle {
+	o := newOracle()
+	for a := range s.Accounts() {
+		if len(a.Reservations) > 0 {
+			o.reserved[pile{a.Disk, resource.StackKey(a.Reservations)}] += a.Free
+		}
+	}
+	names := map[UUID]Name{}
+	s.volumes.Scan(func(v *Volume) bool {
+		p := pile{v.Disk, resource.StackKey(v.Reservations)}
+		o.reserved[p] += v.Size
+		if names[v.UUID] = v.Name; v.Phase == Destroying {
+			o.tombs = append(o.tombs, ovolume{pile: p, size: v.Size})
+		} else {
+			o.volumes[v.Name] = ovolume{pile: p, size: v.Size, shared: v.Shared}
+		}
+		return true
+	})
+	for t := range s.Tasks("") {
+		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Releasing}
+	}
+	s.byVolume.Scan(func(a *Attachment) bool {
+		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.Via, a.Gone, a.Lazy}
+		return true
+	})
+	return o
+}
