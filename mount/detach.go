@@ -47,6 +47,17 @@ func Detach(parent *os.File, name string, lazy bool) error {
 	return tooManyStacked("detach", sys.Join(parent, name))
 }
 
+// Detach takes an attached tree from the namespace again, wherever its mount point is by
+// now, as Detach does lazily: whoever has opened something on it keeps that. It is to
+// undo an Attach that went astray; a tree that is not attached is nil.
+func (t *Tree) Detach() error {
+	err := sys.UmountFile(t.file)
+	if errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
 // SetReadOnly makes the topmost mount on the entry name of parent read-only, or
 // writable again, for everybody who uses it. It is for mounts that Attach made:
 // it lifts the read-only attribute whoever set it, and cannot make a read-only

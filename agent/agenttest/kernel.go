@@ -30,6 +30,8 @@ type Pool struct {
 	Missing               bool // not mounted
 	UUID                  string
 	Incoming, Live, Trash map[volume.UUID]Dir
+
+	synced map[volume.UUID]bool // those of Live that were published by the agent that runs
 }
 
 // Mount is something mounted at a target.
@@ -66,7 +68,12 @@ var errDead = errors.New("the agent is dead")
 func (k *Kernel) Kill() { k.setDead(true) }
 
 // Revive undoes Kill.
-func (k *Kernel) Revive() { k.setDead(false) }
+func (k *Kernel) Revive() {
+	for _, p := range k.Pools {
+		clear(p.synced)
+	}
+	k.setDead(false)
+}
 
 func (k *Kernel) setDead(dead bool) {
 	k.Lock()
@@ -85,7 +92,7 @@ func NewKernel(dirs ...string) *Kernel {
 		keys = append(keys, source(dir).Key())
 	}
 	for _, key := range keys {
-		k.Pools[key] = &Pool{Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
+		k.Pools[key] = &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
 	}
 	k.Reboot()
 	return k
@@ -155,7 +162,7 @@ func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenV
 	_, seen.Incoming = p.Incoming[v.UUID]
 	_, seen.Live = p.Live[v.UUID]
 	_, seen.Trash = p.Trash[v.UUID]
-	seen.Data = seen.Live
+	seen.Data, seen.Durable = seen.Live, p.synced[v.UUID]
 	return seen
 }
 
@@ -215,11 +222,11 @@ func (k *Kernel) doVolume(p *Pool, v *volume.Volume, kind volume.StepKind) error
 	case volume.Make:
 		return k.make(p, v)
 	case volume.Publish:
-		if _, over := p.Live[id]; over {
-			return fmt.Errorf("publish over live volume %s", id)
+		if made, ok := p.Incoming[id]; ok {
+			p.Live[id] = made
+			delete(p.Incoming, id)
 		}
-		p.Live[id] = p.Incoming[id]
-		delete(p.Incoming, id)
+		p.synced[id] = true
 	case volume.Discard:
 		delete(p.Incoming, id)
 	case volume.Trash:

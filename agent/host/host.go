@@ -41,15 +41,16 @@ type Host struct {
 	done     chan struct{} // closed by Close
 	work     sync.WaitGroup
 
-	mu      sync.Mutex
-	watched map[string]lease.Lease // by task, what leases watches; guarded by mu
+	mu        sync.Mutex
+	watched   map[string]lease.Lease // by task, what leases watches; guarded by mu
+	published map[volume.UUID]bool   // being made, and durably in live/; guarded by mu
 }
 
 // Open prepares the sandbox roots (each is made if it is missing, and becomes a private
 // mount of its own) and makes the root disk's directory if it is missing. Other disks
 // are opened when they are looked at: one that is missing is only unavailable.
 func Open(o Options) (h *Host, err error) {
-	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{},
+	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{},
 		lost: make(chan string), done: make(chan struct{})}
 	defer func() {
 		if err != nil {

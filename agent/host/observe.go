@@ -46,7 +46,14 @@ func (h *Host) seeVolume(s *volume.State, v *volume.Volume) (volume.SeenVolume, 
 		return volume.SeenVolume{Unavailable: err.Error()}, nil
 	}
 	at, err := p.Find(string(v.UUID))
-	return volume.SeenVolume{Incoming: at.Incoming, Live: at.Live, Data: at.Data, Trash: at.Trash}, err
+	seen := volume.SeenVolume{Incoming: at.Incoming, Live: at.Live, Data: at.Data, Trash: at.Trash}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v.Phase != volume.Creating {
+		delete(h.published, v.UUID)
+	}
+	seen.Durable = h.published[v.UUID]
+	return seen, err
 }
 
 func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {

@@ -52,7 +52,7 @@ func (h *Host) doVolume(ctx context.Context, s *volume.State, step volume.Step) 
 	case volume.Make:
 		return p.Make(id, pool.Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fileMode(v.Owner.Mode)})
 	case volume.Publish:
-		return p.Publish(ctx, id)
+		return h.publish(ctx, p, v.UUID)
 	case volume.Discard:
 		return p.Discard(ctx, id)
 	case volume.Trash:
@@ -61,6 +61,17 @@ func (h *Host) doVolume(ctx context.Context, s *volume.State, step volume.Step) 
 		return p.Purge(ctx, id)
 	}
 	return unknown(step)
+}
+
+// publish notes that it was durable, which looking does not tell.
+func (h *Host) publish(ctx context.Context, p *pool.Pool, id volume.UUID) error {
+	if err := p.Publish(ctx, string(id)); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.published[id] = true
+	return nil
 }
 
 // fileMode gives the bits of chmod(2) as Go has them.
@@ -152,7 +163,7 @@ func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox
 		return err
 	}
 	if err := point.Verify(want); err != nil {
-		return refused(errors.Join(err, mount.Detach(point.Parent, point.Name, true)))
+		return refused(errors.Join(err, tree.Detach()))
 	}
 	return nil
 }

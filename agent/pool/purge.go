@@ -19,12 +19,14 @@ func (p *Pool) Discard(ctx context.Context, v string) error {
 // inside, an immutable file, the end of ctx between two files. The rest is then still
 // in trash, and another Purge goes on with it.
 //
-// The end is not made durable. What a power cut brings back is in trash, where
-// nothing comes but by Trash after the volume's tombstone: it is as destroyed as
-// before, and may be purged again by whoever lists it. That spares a journal commit
-// for work that nobody waits for.
+// Its end is durable, so that the volume can be forgotten: nothing of it comes back
+// that nobody knows any more. Calls at the same time share one fsync.
 func (p *Pool) Purge(ctx context.Context, v string) error {
-	return p.fail("purge", v, p.remove(ctx, Trash, v))
+	err := p.remove(ctx, Trash, v)
+	if err == nil {
+		err = p.trashSync.do(p.syncTrash)
+	}
+	return p.fail("purge", v, err)
 }
 
 // remove removes a volume's directory from a place.

@@ -43,6 +43,7 @@ type SeenVolume struct {
 	Incoming    bool
 	Live        bool
 	Data        bool // live/ has the directory that tasks see
+	Durable     bool // that it is in live/ survives a power cut
 	Trash       bool
 }
 
@@ -124,8 +125,10 @@ func planVolume(v *Volume, seen SeenVolume) []Step {
 	switch {
 	case seen.Unavailable != "" || v.Phase == Ready:
 		return nil
-	case v.Phase == Creating && seen.Live && seen.Data:
+	case v.Phase == Creating && seen.Live && seen.Data && seen.Durable:
 		return nil
+	case v.Phase == Creating && seen.Live && seen.Data:
+		return steps(Publish) // whoever renamed it may not have come to the sync
 	case v.Phase == Creating:
 		return steps(Make, Publish)
 	}

@@ -63,7 +63,7 @@ func settleVolume(s *State, v *Volume, seen SeenVolume, now time.Time) []Change 
 	switch {
 	case seen.Unavailable != "":
 		return s.Faulty(u, ErrUnavailable, seen.Unavailable, now)
-	case v.Phase == Creating && whole:
+	case v.Phase == Creating && whole && seen.Durable:
 		ready := *v
 		ready.Phase = Ready
 		return append(s.sound(u), Change{Volume: &ready})

@@ -46,8 +46,9 @@ func checkSleeping(t *Tree) (found []Finding) {
 
 // skippers are the files and packages whose helpers may skip a test.
 var skippers = map[string]string{
-	"mount/mounttest":      "the Require helpers",
-	"systemd/main_test.go": "requireThing: the service manager and its tools",
+	"agent/pool/power_test.go": "newDisk: mkfs and loop devices",
+	"mount/mounttest":          "the Require helpers",
+	"systemd/main_test.go":     "requireThing: the service manager and its tools",
 }
 
 // checkSkipping finds skips outside the helpers.

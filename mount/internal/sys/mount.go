@@ -60,6 +60,13 @@ func Umount(dir *os.File, name string, flags int) error {
 	return pathError("umount2", dir, name, err)
 }
 
+// UmountFile is umount2(2) with MNT_DETACH of the mount whose root f is.
+func UmountFile(f *os.File) error {
+	err := retry(func() error { return unix.Unmount(ProcPath(f, ""), unix.MNT_DETACH) })
+	runtime.KeepAlive(f)
+	return pathError("umount2", f, "", err)
+}
+
 // UnshareMounts is unshare(2) of the calling thread's mount namespace, with
 // every mount in the copy turned into a slave (a private one stays private).
 func UnshareMounts() error {
