@@ -62,9 +62,6 @@ type Config struct {
 	// RequestTimeout ends a call whose work has not converged by then. The work goes
 	// on, and the same call may be made again.
 	RequestTimeout time.Duration
-
-	// ReconcileWorkers is how many volumes are worked on at once.
-	ReconcileWorkers int
 }
 
 // Disk is a directory on a disk of its own, offered as a source of type PATH.
@@ -88,16 +85,15 @@ const (
 // Default is the configuration of an agent about which nothing was said.
 func Default() Config {
 	return Config{
-		StateDir:         "/var/lib/tenon/state",
-		Socket:           "/run/tenon/tenon.sock",
-		Group:            "tenon",
-		Pool:             "/var/lib/tenon/pool",
-		SandboxRoots:     []string{"/var/lib/tenon/sandboxes"},
-		CgroupParent:     "/tenon",
-		LogLevel:         slog.LevelInfo,
-		LogFormat:        Text,
-		RequestTimeout:   time.Minute,
-		ReconcileWorkers: 8,
+		StateDir:       "/var/lib/tenon/state",
+		Socket:         "/run/tenon/tenon.sock",
+		Group:          "tenon",
+		Pool:           "/var/lib/tenon/pool",
+		SandboxRoots:   []string{"/var/lib/tenon/sandboxes"},
+		CgroupParent:   "/tenon",
+		LogLevel:       slog.LevelInfo,
+		LogFormat:      Text,
+		RequestTimeout: time.Minute,
 	}
 }
 

@@ -75,7 +75,6 @@ pool_size = 2048
 sandbox_roots = ["/file/a", "/file/b"]
 log_level = "warn"
 request_timeout = "5s"
-reconcile_workers = 3
 [[disk]]
 path = "/mnt/one"
 size = "1.5GiB"
@@ -99,7 +98,6 @@ path = "/mnt/two"
 	want.LogLevel = slog.LevelWarn
 	want.LogFormat = config.JSON
 	want.RequestTimeout = 5 * time.Second
-	want.ReconcileWorkers = 3
 	want.Disks = []config.Disk{{Path: "/mnt/one", Size: 3 * gib / 2}, {Path: "/mnt/two"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load() (-want +got):\n%s", diff)
@@ -154,7 +152,6 @@ func TestAllProblemsOfAllSourcesAreReportedAtOnce(t *testing.T) {
 statedir = "/x"
 pool = ["/a"]
 pool_size = "lots"
-reconcile_workers = 0
 log_level = 1.5
 [[disk]]
 path = "/mnt/one"
@@ -179,7 +176,6 @@ size = "1furlong"
 		"command line: unknown setting poool",
 		`command line: --log-level: "loud" is none of debug, info, warn, error`,
 		`log_format: "xml" is neither text nor json`,
-		"reconcile_workers: 0 is not between 1 and 256",
 	}
 	got := problems(err)
 	if len(got) != len(want) {
@@ -244,8 +240,6 @@ func TestAnInvalidConfigurationIsRefusedWithTheReason(t *testing.T) {
 			[]string{"cgroup_parent: /system.slice/tenon.service/tasks is beneath the agent's own service, which then cannot be restarted while tasks run"}},
 		"a timeout that ends every call": {func(c *config.Config) { c.RequestTimeout = time.Millisecond },
 			[]string{"request_timeout: 1ms is not between 1s and 1h0m0s"}},
-		"too many workers": {func(c *config.Config) { c.ReconcileWorkers = 257 },
-			[]string{"reconcile_workers: 257 is not between 1 and 256"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -327,7 +321,6 @@ func draw(rt *rapid.T) config.Config {
 	c.LogLevel = rapid.SampledFrom([]slog.Level{-4, 0, 4, 8}).Draw(rt, "level")
 	c.LogFormat = rapid.SampledFrom([]config.LogFormat{config.Text, config.JSON}).Draw(rt, "format")
 	c.RequestTimeout = time.Duration(rapid.Int64Range(int64(time.Second), int64(time.Hour)).Draw(rt, "timeout"))
-	c.ReconcileWorkers = rapid.IntRange(1, 256).Draw(rt, "workers")
 	c.SandboxRoots = nil
 	for i := range rapid.IntRange(1, 3).Draw(rt, "roots") {
 		c.SandboxRoots = append(c.SandboxRoots, fmt.Sprintf("/root%d/%s", i, name.Draw(rt, "root")))

@@ -51,18 +51,17 @@ func Load(base Config, from Sources) (Config, error) {
 // document is the file. A value may be a text or a number: "2048" and 2048 are the
 // same size.
 type document struct {
-	StateDir         any `toml:"state_dir"`
-	Socket           any `toml:"socket"`
-	Group            any `toml:"group"`
-	Pool             any `toml:"pool"`
-	PoolSize         any `toml:"pool_size"`
-	SandboxRoots     any `toml:"sandbox_roots"`
-	CgroupParent     any `toml:"cgroup_parent"`
-	LogLevel         any `toml:"log_level"`
-	LogFormat        any `toml:"log_format"`
-	RequestTimeout   any `toml:"request_timeout"`
-	ReconcileWorkers any `toml:"reconcile_workers"`
-	Disk             []struct {
+	StateDir       any `toml:"state_dir"`
+	Socket         any `toml:"socket"`
+	Group          any `toml:"group"`
+	Pool           any `toml:"pool"`
+	PoolSize       any `toml:"pool_size"`
+	SandboxRoots   any `toml:"sandbox_roots"`
+	CgroupParent   any `toml:"cgroup_parent"`
+	LogLevel       any `toml:"log_level"`
+	LogFormat      any `toml:"log_format"`
+	RequestTimeout any `toml:"request_timeout"`
+	Disk           []struct {
 		Path string `toml:"path"`
 		Size any    `toml:"size"`
 	} `toml:"disk"`
@@ -74,7 +73,7 @@ func (d document) values() map[string]any {
 		"state_dir": d.StateDir, "socket": d.Socket, "group": d.Group, "pool": d.Pool,
 		"pool_size": d.PoolSize, "sandbox_roots": d.SandboxRoots, "cgroup_parent": d.CgroupParent,
 		"log_level": d.LogLevel, "log_format": d.LogFormat,
-		"request_timeout": d.RequestTimeout, "reconcile_workers": d.ReconcileWorkers,
+		"request_timeout": d.RequestTimeout,
 	}
 	for name, value := range all {
 		if value == nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,9 +51,6 @@ var settings = []setting{
 	{"request_timeout", "A call whose work is not done by then is answered; the work goes on.",
 		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.RequestTimeout }),
 		func(c Config) any { return c.RequestTimeout.String() }},
-	{"reconcile_workers", "How many volumes are worked on at once.",
-		parsed(strconv.Atoi, func(c *Config) *int { return &c.ReconcileWorkers }),
-		func(c Config) any { return c.ReconcileWorkers }},
 }
 
 // text sets a field that is a text itself.

@@ -16,7 +16,6 @@ const (
 	maxSocket   = 107 // bytes in sun_path less the final zero (unix(7))
 	minTimeout  = time.Second
 	maxTimeout  = time.Hour
-	maxWorkers  = 256
 	leastOffer  = resource.MiB
 	groupName   = `^[a-z_][a-z0-9_-]{0,31}$` // as groupadd(8) wants it
 	serviceUnit = "tenon.service"
@@ -44,8 +43,6 @@ func (c Config) Validate() error {
 		check(c.LogFormat == Text || c.LogFormat == JSON, "log_format: %q is neither text nor json", c.LogFormat),
 		check(c.RequestTimeout >= minTimeout && c.RequestTimeout <= maxTimeout,
 			"request_timeout: %s is not between %s and %s", c.RequestTimeout, minTimeout, maxTimeout),
-		check(c.ReconcileWorkers >= 1 && c.ReconcileWorkers <= maxWorkers,
-			"reconcile_workers: %d is not between 1 and %d", c.ReconcileWorkers, maxWorkers),
 	)...)
 }
 

@@ -113,6 +113,7 @@ func removeDev(cfg config.Config, dir string) error {
 
 // serve runs an agent until ctx ends.
 func serve(ctx context.Context, cfg config.Config, logTo io.Writer) (err error) {
+	syscall.Umask(0o022) // mount points have the modes that they are made with
 	log := newLogger(cfg, logTo)
 	journal, err := checkpoint.Open(cfg.StateDir, checkpoint.Options{Logger: log})
 	if err != nil {
