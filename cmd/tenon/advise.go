@@ -18,7 +18,9 @@ type advice struct {
 }
 
 // Error is the sentence, then the advice.
-func (a advice) Error() string { return strings.Join(append([]string{a.error.Error()}, a.lines...), "\n") }
+func (a advice) Error() string {
+	return strings.Join(append([]string{a.error.Error()}, a.lines...), "\n")
+}
 
 // Unwrap gives the error itself.
 func (a advice) Unwrap() error { return a.error }
@@ -80,4 +82,12 @@ func holderLine(h wire.Holder) string {
 		text += " at " + clean(strings.Join(h.Targets, ", "))
 	}
 	return text + fmt.Sprintf(", since %s", age(time.Since(h.Since)))
+}
+
+// adviseOnTask advises on an error about a task.
+func adviseOnTask(err error) error {
+	if errors.Is(volume.Kind(err), volume.ErrNotFound) {
+		return advice{err, []string{"see what there is: tenon task ls"}}
+	}
+	return advise(err)
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tenon/agent/client"
+	"tenon/agent/resource"
+	"tenon/agent/wire"
+)
+
+func attachCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "attach",
+		Usage: "mount volumes beneath a task's sandbox",
+		Description: "For launchers that start their task themselves. The volumes stay until they are detached or\n" +
+			"the task is released. A task that is not there is made. A use is NAME[:PATH][:rw|ro]: the\n" +
+			"volume, where in the sandbox, and how; rw is the default.\n\n" +
+			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
+			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob",
+		Flags: []cli.Flag{
+			taskFlag(),
+			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated"},
+			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
+		},
+		Action: attach,
+	}
+}
+
+func taskFlag() *cli.StringFlag {
+	return &cli.StringFlag{Name: "task", Usage: "`ID` of the task", Required: true}
+}
+
+// usesOf reads all --volume of a command, of which there must be some.
+func usesOf(c *cli.Context) (uses []wire.Use, err error) {
+	for _, spec := range c.StringSlice("volume") {
+		use, err := parseUse(spec)
+		if err != nil {
+			return nil, misused(c, "%v", err)
+		}
+		uses = append(uses, use)
+	}
+	if len(uses) == 0 {
+		return nil, misused(c, "--volume is missing")
+	}
+	return uses, nil
+}
+
+func attach(c *cli.Context) error {
+	uses, err := usesOf(c)
+	if err != nil {
+		return err
+	}
+	api, id := newClient(c), c.String("task")
+	done := progress(c, "attaching to task "+clean(id))
+	made, err := attachAll(c, api, id, uses)
+	done()
+	if err != nil {
+		return err
+	}
+	task, err := api.Task(c.Context, id)
+	if err != nil {
+		return err
+	}
+	return show(c, task, func(p *page) {
+		for _, a := range made {
+			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), modeWord(a.Mode))
+		}
+	})
+}
+
+// attachAll attaches one after the other. Where one is refused, those before it stay.
+func attachAll(c *cli.Context, api *client.Client, id string, uses []wire.Use) (made []wire.Attachment, err error) {
+	for _, use := range uses {
+		a, err := api.Attach(c.Context, id, wire.Attach{Use: use, Sandbox: c.String("sandbox")})
+		if err != nil {
+			for _, a := range made {
+				hint(c, "%s is attached already", clean(a.Volume))
+			}
+			return nil, adviseOn(err, use.Volume)
+		}
+		made = append(made, a)
+	}
+	return made, nil
+}
+
+func detachCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "detach",
+		Usage: "take a volume away from a task",
+		Description: "Without a path, from everywhere in the task's sandbox. A task that attach made ends with its\n" +
+			"last volume.\n\nEXAMPLES:\n   tenon detach --task alice --volume web/data\n   tenon detach --task alice --volume web/data:data --lazy",
+		Flags: []cli.Flag{
+			taskFlag(),
+			&cli.StringFlag{Name: "volume", Usage: "`NAME[:PATH]` of the volume", Required: true},
+			lazyFlag(),
+		},
+		Action: detach,
+	}
+}
+
+func lazyFlag() *cli.BoolFlag {
+	return &cli.BoolFlag{Name: "lazy", Usage: "let go of a mount although processes use it"}
+}
+
+func detach(c *cli.Context) error {
+	use, err := parseUse(c.String("volume"))
+	if err != nil {
+		return misused(c, "%s", strings.ReplaceAll(err.Error(), "[:rw|ro]", ""))
+	}
+	if use.Mode != "" {
+		return misused(c, "volume %q: a mode means nothing here; write NAME[:PATH]", c.String("volume"))
+	}
+	id := c.String("task")
+	done := progress(c, "detaching from task "+clean(id))
+	err = newClient(c).Detach(c.Context, id, use.Volume, use.Path, c.Bool("lazy"))
+	done()
+	if err != nil || wantsJSON(c) {
+		return err
+	}
+	return show(c, nil, func(p *page) { p.line("volume %s detached from task %s", clean(use.Volume), clean(id)) })
+}
+
+// describe is an attachment in a word: what is used, where and how.
+func describe(a wire.Attachment) string {
+	text := clean(a.Volume + ":" + a.Path)
+	if a.Mode == resource.RO {
+		text += ":ro"
+	}
+	if a.Detaching {
+		text += " (detaching)"
+	}
+	return text
+}
