@@ -272,7 +272,7 @@ func (h *history) mayEnd(f func()) (ended bool) {
 // without one, and says what may have become of it.
 func (h *history) restart(a action, may ...oracle) []oracle {
 	if a.PowerCut {
-		h.cut(a.Survive)
+		h.w.cut(a.Survive)
 		for i, o := range may {
 			may[i] = o.rebooted()
 		}
@@ -284,13 +284,6 @@ func (h *history) restart(a action, may ...oracle) []oracle {
 	}
 	h.w.crashIn = -1
 	return may
-}
-
-// cut ends the kernel and what of the journal was not synced.
-func (h *history) cut(survive int) {
-	j := &h.w.journal
-	j.transactions = j.transactions[:j.synced+survive%(len(j.transactions)-j.synced+1)]
-	h.w.reboot()
 }
 
 // happen lets the world do something, and queues what an agent would learn of it. Some
@@ -333,7 +326,7 @@ func (h *history) happen(a action) []Operation {
 		h.n.compact()
 	case "restart":
 		if a.PowerCut {
-			h.cut(a.Survive)
+			h.w.cut(a.Survive)
 			h.o = h.o.rebooted()
 		}
 		h.n = w.start()
@@ -406,7 +399,7 @@ func (h *history) checkData() error {
 			v.birth = d.birth
 			h.o.volumes[name] = v
 		}
-		if *d != (directory{v.birth, v.writes}) {
+		if *d != (directory{v.birth, v.writes, true}) {
 			return fmt.Errorf("the data of %s is %+v, want birth %d and %d writes", name, *d, v.birth, v.writes)
 		}
 	}

@@ -114,12 +114,12 @@ func volumeSituations() []situation {
 		left := Account{Reservations: v.Reservations, Free: 1000}
 		s := Empty().With(Change{Account: &left}, Change{Volume: &v})
 		all = append(all, situation{string(phase), "disk away", s, UnitOfVolume("v"), Seen{Volume: SeenVolume{Unavailable: "its disk is away"}}})
-		for bits := range 16 {
-			seen := SeenVolume{Incoming: bits&1 > 0, Live: bits&2 > 0, Data: bits&4 > 0, Trash: bits&8 > 0}
-			if seen.Data && !seen.Live {
+		for bits := range 32 {
+			seen := SeenVolume{Incoming: bits&1 > 0, Live: bits&2 > 0, Data: bits&4 > 0, Trash: bits&8 > 0, Durable: bits&16 > 0}
+			if seen.Data && !seen.Live || seen.Durable && !seen.Data {
 				continue
 			}
-			have := facts(map[string]bool{"incoming": seen.Incoming, "live with data": seen.Data, "live without data": seen.Live && !seen.Data, "trash": seen.Trash})
+			have := facts(map[string]bool{"incoming": seen.Incoming, "live": seen.Data && !seen.Durable, "live for good": seen.Durable, "live without data": seen.Live && !seen.Data, "trash": seen.Trash})
 			all = append(all, situation{string(phase), have, s, UnitOfVolume("v"), Seen{Volume: seen}})
 		}
 	}
@@ -267,8 +267,12 @@ func onlyTombstonesDestroy(c situation) string {
 
 func readyIsNotMadeAgain(c situation) string {
 	v, isVolume := c.s.Volume(c.u.Volume)
-	if isVolume && v.Phase != Creating && planned(c, Make, Publish) {
+	if isVolume && v.Phase != Creating && planned(c, Make, Publish) || planned(c, Make) && c.seen.Volume.Data {
 		return "a volume is made again"
+	}
+	ready := slices.ContainsFunc(Settle(c.s, c.u, c.seen, second), func(c Change) bool { return c.Volume != nil && c.Volume.Phase == Ready })
+	if ready && !(v.Phase == Creating && c.seen.Volume.Durable && c.seen.Volume.Unavailable == "") {
+		return "a volume is ready that a power cut could take"
 	}
 	d, isDisk := c.s.Disk(c.u.Disk)
 	if isDisk && planned(c, Format) && (d.Phase != Creating || !c.seen.Disk.Empty || c.seen.Disk.Missing != "") {

@@ -21,7 +21,8 @@ type world struct {
 	sandboxes map[string]bool    // made by an agent
 	cgroups   map[string]bool    // the value says whether processes are inside
 	alive     map[int]bool       // processes
-	published map[UUID]bool      // ever
+	published map[UUID]bool      // ever, for good
+	known     map[UUID]bool      // to the agent that runs: published for good
 	births    int
 	journal   journal
 	boot      int
@@ -40,8 +41,12 @@ type poolDir struct {
 	incoming, live, trash map[UUID]*directory
 }
 
-// directory is a volume's data: which one it is, and how often it was written to.
-type directory struct{ birth, writes int }
+// directory is a volume's data: which one it is, how often it was written to, and
+// whether where it lies would survive a power cut.
+type directory struct {
+	birth, writes int
+	durable       bool
+}
 
 type mounted struct {
 	volume UUID // none if it is a foreign mount
@@ -65,6 +70,22 @@ func newWorld(fatal func(string, ...any)) *world {
 	w.journal.tombstones = map[UUID]bool{}
 	w.reboot()
 	return w
+}
+
+// cut ends the power: what was not synced may be where it was before, or gone.
+func (w *world) cut(survive int) {
+	j := &w.journal
+	j.transactions = j.transactions[:j.synced+survive%(len(j.transactions)-j.synced+1)]
+	for _, p := range w.pools {
+		for id, d := range p.live {
+			if !d.durable && survive%2 > 0 && id != "stranger" {
+				p.incoming[id] = d
+				delete(p.live, id)
+			}
+		}
+		maps.DeleteFunc(p.incoming, func(id UUID, _ *directory) bool { return survive%3 > 0 && id != "stranger" })
+	}
+	w.reboot()
 }
 
 func (w *world) reboot() {
@@ -136,7 +157,7 @@ func (w *world) observeVolume(s *State, v *Volume) SeenVolume {
 		return SeenVolume{Unavailable: "its disk is away"}
 	}
 	live := p.live[v.UUID] != nil
-	return SeenVolume{Incoming: p.incoming[v.UUID] != nil, Live: live, Data: live, Trash: p.trash[v.UUID] != nil}
+	return SeenVolume{Incoming: p.incoming[v.UUID] != nil, Live: live, Data: live, Durable: w.known[v.UUID], Trash: p.trash[v.UUID] != nil}
 }
 
 func (w *world) target(s *State, a *Attachment) string {
@@ -205,11 +226,7 @@ func (w *world) doVolume(s *State, v *Volume, kind StepKind) {
 			p.incoming[v.UUID] = &directory{birth: w.births}
 		}
 	case Publish:
-		if p.incoming[v.UUID] == nil || p.live[v.UUID] != nil {
-			w.fatal("publish of %s over %+v", v.UUID, p)
-		}
-		p.live[v.UUID], w.published[v.UUID] = p.incoming[v.UUID], true
-		delete(p.incoming, v.UUID)
+		w.publish(p, v.UUID)
 	case Discard:
 		delete(p.incoming, v.UUID)
 	case Trash:
@@ -223,6 +240,20 @@ func (w *world) doVolume(s *State, v *Volume, kind StepKind) {
 	case Purge:
 		delete(p.trash, v.UUID)
 	}
+}
+
+// publish renames, and syncs then: an agent may end between the two.
+func (w *world) publish(p *poolDir, id UUID) {
+	if (p.incoming[id] == nil) == (p.live[id] == nil) {
+		w.fatal("publish of %s, which is in incoming and live, or in neither: %+v", id, p)
+	}
+	if p.live[id] == nil {
+		p.live[id] = p.incoming[id]
+		delete(p.incoming, id)
+		w.effect()
+	}
+	p.live[id].durable = true
+	w.published[id], w.known[id] = true, true
 }
 
 func (w *world) doTask(t *Task, kind StepKind) {
@@ -292,6 +323,7 @@ func (w *world) start() *node {
 			changes = append(changes, c)
 		}
 	}
+	w.known = map[UUID]bool{}
 	n := &node{world: w, s: Empty().With(changes...)}
 	disks := []Disk{{Total: 100 * resource.One}, {Key: dataDisk, Source: dataSource(), Total: 40 * resource.One}}
 	changes, err := Configure(n.s, w.env(), fmt.Sprint("boot-", w.boot), disks)
