@@ -65,6 +65,11 @@ func Table() ([]Info, error) {
 	return table, err
 }
 
+// Find returns the mount with an ID that At, Lookup or Table gave, or fs.ErrNotExist. Before
+// Linux 6.8 IDs are used again, so the caller compares what it finds with what it expects,
+// and the whole table is read.
+func Find(id uint64) (Info, error) { return find(id) }
+
 // find returns the mount with the given ID, or fs.ErrNotExist.
 func find(id uint64) (Info, error) {
 	if sys.HasStatmount.Available() {

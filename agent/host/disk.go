@@ -21,6 +21,7 @@ type disk struct {
 	source *mount.Source // guarded by mu
 	pool   *pool.Pool    // guarded by mu
 	found  pool.Identity // guarded by mu
+	listed bool          // its unknown directories were reported; guarded by mu
 }
 
 // see looks for the pool and its marker.
@@ -61,6 +62,17 @@ func (d *disk) open() (err error) {
 	return err
 }
 
+// unlisted lists what is in the pool, the first time after it was opened.
+func (d *disk) unlisted() ([]pool.Entry, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pool == nil || d.found.UUID == "" || d.listed {
+		return nil, nil
+	}
+	d.listed = true
+	return d.pool.List()
+}
+
 // format writes the marker of a pool.
 func (d *disk) format(id string) error {
 	d.mu.Lock()
@@ -97,7 +109,7 @@ func (d *disk) reset() error {
 	if d.source != nil {
 		errs = append(errs, d.source.Close())
 	}
-	d.pool, d.source, d.found = nil, nil, pool.Identity{}
+	d.pool, d.source, d.found, d.listed = nil, nil, pool.Identity{}, false
 	return errors.Join(errs...)
 }
 

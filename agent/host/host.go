@@ -18,6 +18,7 @@ import (
 	"tenon/isolator/cgroup"
 	"tenon/isolator/lease"
 	"tenon/isolator/sandbox"
+	"tenon/mount"
 )
 
 // Options say which parts of the host the agent works with.
@@ -43,6 +44,9 @@ type Host struct {
 
 	mu        sync.Mutex
 	watched   map[string]lease.Lease // by task, what leases watches; guarded by mu
+	seenAt    map[volume.Unit]uint64 // mounts that were seen at their targets; guarded by mu
+	strays    []mount.Info           // mounts of volumes that were nowhere near, at the start; guarded by mu
+	start     sync.Once              // guards the look around at the start
 	published map[volume.UUID]bool   // being made, and durably in live/; guarded by mu
 }
 
@@ -50,7 +54,7 @@ type Host struct {
 // mount of its own) and makes the root disk's directory if it is missing. Other disks
 // are opened when they are looked at: one that is missing is only unavailable.
 func Open(o Options) (h *Host, err error) {
-	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{},
+	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
 		lost: make(chan string), done: make(chan struct{})}
 	defer func() {
 		if err != nil {

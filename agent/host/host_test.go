@@ -325,3 +325,36 @@ func until(t *testing.T, a *agent.Agent, done func(*volume.State) bool) {
 		s = next
 	}
 }
+
+func TestAMountIsFoundWhereATaskHasMovedIt(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		dir := directory(t)
+		n := start(t, dir)
+		n.reserve(t)
+		n.create(t, "data", true)
+		sandbox := filepath.Join(dir, "sandboxes", "sly")
+		op := use("sly", "data", "a/b", resource.RW)
+		op.Sandbox = sandbox
+		if err := os.Mkdir(sandbox, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		n.must(t, op)
+		if err := errors.Join(os.Rename(filepath.Join(sandbox, "a"), filepath.Join(sandbox, "z")),
+			os.Symlink("/etc", filepath.Join(sandbox, "a"))); err != nil {
+			t.Fatal(err)
+		}
+		if restart {
+			n.stop()
+			n = start(t, dir)
+		}
+		if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+			t.Errorf("restart %v: destroy: %v, want in use", restart, err)
+		}
+		n.must(t, volume.Release{Task: "sly"})
+		if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(table), sandbox) {
+			t.Errorf("restart %v: still mounted, %v:\n%s", restart, err, table)
+		}
+		n.must(t, volume.Destroy{Ref: "web/data"})
+		n.stop()
+	}
+}

@@ -17,9 +17,11 @@ import (
 func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
 	switch u.Kind {
 	case volume.DiskUnit:
+		h.start.Do(func() { h.lookAround(s) })
 		seen.Disk = volume.SeenDisk{Missing: "it is not configured"}
 		if d, ok := h.disks[u.Disk]; ok {
 			seen.Disk = d.see()
+			h.reportUnknown(s, d)
 		}
 	case volume.VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {
@@ -135,23 +137,35 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	point, err := sb.Find(a.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
-		return seen, nil // nothing can be mounted there as it is
+		return h.seeUnmounted(t, a, sb, mount.Point{}) // nothing can be mounted there as it is
 	case errors.Is(err, mount.ErrMounted):
 		return volume.SeenAttachment{Unreachable: err.Error()}, nil
 	case err != nil:
 		return seen, err
 	}
 	if !point.Mounted {
-		if a.Gone && point.Dir {
-			seen.Point, err = sb.Empty(a.Path)
-		}
-		return seen, err
+		return h.seeUnmounted(t, a, sb, point)
 	}
 	want, err := h.identity(s, a.Volume)
 	seen.Mounted = err == nil && point.Identity == want || err != nil && a.Gone
 	seen.Foreign = !seen.Mounted
 	seen.ReadOnly = point.ReadOnly
+	if seen.Mounted {
+		h.sawAt(a, point.MountID)
+	}
 	return seen, nil
+}
+
+// seeUnmounted is for a target at which nothing is mounted: the mount may be elsewhere by
+// now, or its point may be left.
+func (h *Host) seeUnmounted(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox, point mount.Point) (seen volume.SeenAttachment, err error) {
+	if m, ok := h.moved(t, a); ok {
+		return volume.SeenAttachment{Mounted: true, Moved: m.Point, ReadOnly: m.ReadOnly}, nil
+	}
+	if a.Gone && point.Dir {
+		seen.Point, err = sb.Empty(a.Path)
+	}
+	return seen, err
 }
 
 func (h *Host) identity(s *volume.State, id volume.UUID) (mount.Identity, error) {

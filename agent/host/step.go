@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"tenon/agent/pool"
 	"tenon/agent/resource"
@@ -136,7 +137,7 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	case volume.DoAttach:
 		return h.attach(s, a, sb)
 	case volume.DoDetach:
-		return detach(a, sb)
+		return h.detach(t, a, sb)
 	case volume.Clear:
 		return sb.Clear(a.Path)
 	}
@@ -206,9 +207,13 @@ func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*
 	return tree.File(), nil
 }
 
-// detach unmounts; the plan has just seen that it is ours.
-func detach(a *volume.Attachment, sb *sandbox.Sandbox) error {
-	point, err := sb.Prepare(a.Path)
+// detach unmounts what the plan has just seen to be ours, wherever it is by now.
+func (h *Host) detach(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox) error {
+	at := a.Path
+	if m, ok := h.moved(t, a); ok {
+		at = strings.TrimPrefix(m.Point, t.Sandbox+"/")
+	}
+	point, err := sb.Prepare(at)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ type SeenAttachment struct {
 	Mounted     bool   // this volume is mounted there
 	Foreign     bool   // something else is mounted there
 	ReadOnly    bool   // the mount is
+	Moved       string // where the mount is by now, if not at the target
 }
 
 // Seen is what was observed of one unit: the field that goes with the unit's kind.

@@ -117,6 +117,8 @@ func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Tim
 		return s.sound(u)
 	case !a.Gone && seen.Foreign:
 		return s.Faulty(u, ErrFailed, "something else is mounted at "+a.Path, now)
+	case !a.Gone && seen.Moved != "":
+		return s.Faulty(u, ErrFailed, fmt.Sprintf("whoever can write to the sandbox has moved its mount point to %s", seen.Moved), now)
 	case !a.Gone && seen.Mounted && seen.ReadOnly != (a.Mode == resource.RO):
 		return s.Faulty(u, ErrFailed, fmt.Sprintf("its mount at %s is not %s any more; detach and attach it again", a.Path, a.Mode), now)
 	}

@@ -1,0 +1,94 @@
+package host
+
+import (
+	"strings"
+
+	"tenon/agent/volume"
+	"tenon/mount"
+)
+
+// maxReported bounds how many unknown things are named in the log.
+const maxReported = 20
+
+// lookAround reads the mount table, the one time that this is done: mounts of volumes
+// beneath the sandbox roots that are not at the target of an attachment were moved there
+// by somebody, or are nobody's. They are remembered for the first case, and reported.
+func (h *Host) lookAround(s *volume.State) {
+	table, err := mount.Table()
+	if err != nil {
+		h.log.Warn("mount table not read; mounts that were moved are not found", "err", err)
+		return
+	}
+	targets := map[string]bool{}
+	for t := range s.Tasks("") {
+		for a := range s.AttachmentsIn(t.ID) {
+			targets[t.Sandbox+"/"+a.Path] = true
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range table {
+		if _, _, err := h.root(m.Point); err == nil && !targets[m.Point] && strings.Contains(m.Root, "/live/") {
+			h.strays = append(h.strays, m)
+			h.log.Warn("a volume is mounted where no attachment is", "path", m.Point)
+		}
+	}
+}
+
+// sawAt remembers the mount that was seen at the target of an attachment.
+func (h *Host) sawAt(a *volume.Attachment, id uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seenAt[a.Unit()] = id
+}
+
+// moved finds the mount of an attachment that is not at its target, but elsewhere in the
+// task's sandbox: a directory above it was renamed. It looks at that one mount, or, for an
+// attachment that was not seen since the start, at those that were strays then.
+func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
+	h.mu.Lock()
+	id, known := h.seenAt[a.Unit()]
+	var ids []uint64
+	if known {
+		ids = append(ids, id)
+	} else {
+		for _, m := range h.strays {
+			ids = append(ids, m.ID)
+		}
+	}
+	h.mu.Unlock()
+	for _, id := range ids {
+		m, err := mount.Find(id)
+		if err != nil || !strings.HasSuffix(m.Root, "/live/"+string(a.Volume)+"/data") {
+			continue // gone, or its number is another's by now
+		}
+		if strings.HasPrefix(m.Point, t.Sandbox+"/") && m.Point != t.Sandbox+"/"+a.Path {
+			return m, true
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.seenAt, a.Unit())
+	return mount.Info{}, false
+}
+
+// reportUnknown names, once for each time that a disk is opened, the directories in it
+// that the journal does not know. They are never touched.
+func (h *Host) reportUnknown(s *volume.State, d *disk) {
+	names, err := d.unlisted()
+	if err != nil {
+		h.log.Warn("pool not listed", "path", d.dir, "err", err)
+	}
+	unknown := 0
+	for _, e := range names {
+		if _, ok := s.Volume(volume.UUID(e.Name)); ok {
+			continue
+		}
+		if unknown++; unknown <= maxReported {
+			h.log.Warn("a directory of no known volume is left alone", "disk", d.dir, "path", string(e.Place)+"/"+e.Name)
+		}
+	}
+	if unknown > maxReported {
+		h.log.Warn("directories of no known volume are left alone", "disk", d.dir, "count", unknown)
+	}
+}
