@@ -48,12 +48,18 @@ type Kernel interface {
 	Lost() <-chan string
 }
 
-// Journal is where the state survives. *checkpoint.Journal is one.
+// Journal is where the state survives. *checkpoint.Journal is one, and its comments are
+// the contract.
 type Journal interface {
+	// Load calls apply for every record, in order; once, before anything else.
 	Load(apply func(checkpoint.Record) error) error
+	// Append writes a transaction that survives the process, but not a power cut.
 	Append(tx ...checkpoint.Record) (checkpoint.Position, error)
+	// Sync returns when everything up to p survives a power cut.
 	Sync(ctx context.Context, p checkpoint.Position) error
+	// Grown says that a snapshot is worth while.
 	Grown() bool
+	// Cut divides what was appended from what will be; the caller's state goes with it.
 	Cut() (*checkpoint.Cut, error)
 }
 

@@ -27,6 +27,7 @@ type User struct {
 	Command string // the kernel's short name of it
 }
 
+// String names the process for messages.
 func (u User) String() string { return fmt.Sprintf("%d (%s)", u.PID, u.Command) }
 
 // BusyError says that a mount is in use and by what, as far as that could be
@@ -39,6 +40,7 @@ type BusyError struct {
 	Mounts []string // what is mounted beneath it
 }
 
+// Error is one sentence that names what uses the mount.
 func (e *BusyError) Error() string {
 	var by []string
 	for _, u := range e.Users {

@@ -133,8 +133,10 @@ func (s *State) Tasks(after string) iter.Seq[*Task] {
 	}
 }
 
-// CountTasks and CountAttachments are what their names say, tombstones included.
-func (s *State) CountTasks() int       { return s.tasks.Len() }
+// CountTasks is the number of tasks, those being released included.
+func (s *State) CountTasks() int { return s.tasks.Len() }
+
+// CountAttachments is the number of attachments, those being detached included.
 func (s *State) CountAttachments() int { return s.byVolume.Len() }
 
 // Attachment finds an attachment by its unit.

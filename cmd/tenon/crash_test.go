@@ -339,17 +339,7 @@ func TestTasksDoNotNoticeThatTheAgentIsKilled(t *testing.T) {
 		t.Errorf("%d tasks after the restart, want %d", len(tasksAfter), tasks+len(runs))
 	}
 	for v := range volumes {
-		name := fmt.Sprint("web/v", v)
-		vol, err := p.Volume(t.Context(), name)
-		p.must(err)
-		for i := v; i < tasks; i += volumes {
-			if !slices.ContainsFunc(vol.Holders, func(h wire.Holder) bool { return h.Task == fmt.Sprint("task", i) }) {
-				t.Errorf("%s is not named as holder of %s", fmt.Sprint("task", i), name)
-			}
-		}
-		if _, err := p.Destroy(t.Context(), name, true); !errors.Is(err, volume.ErrInUse) {
-			t.Errorf("destroy %s: %v, want in use", name, err)
-		}
+		p.checkHolders(fmt.Sprint("web/v", v), v, tasks, volumes)
 	}
 	w.stop.Store(true)
 	w.work.Wait()
@@ -370,6 +360,23 @@ func TestTasksDoNotNoticeThatTheAgentIsKilled(t *testing.T) {
 		p.must(err)
 	}
 	p.check()
+}
+
+// checkHolders makes sure that a volume has every step-th task from the first on as a
+// holder, and is not destroyed.
+func (p *place) checkHolders(name string, first, tasks, step int) {
+	p.t.Helper()
+	v, err := p.Volume(p.t.Context(), name)
+	p.must(err)
+	for i := first; i < tasks; i += step {
+		task := fmt.Sprint("task", i)
+		if !slices.ContainsFunc(v.Holders, func(h wire.Holder) bool { return h.Task == task }) {
+			p.t.Errorf("%s is not named as a holder of %s", task, name)
+		}
+	}
+	if _, err := p.Destroy(p.t.Context(), name, true); !errors.Is(err, volume.ErrInUse) {
+		p.t.Errorf("destroy %s: %v, want in use", name, err)
+	}
 }
 
 // runTasks starts tasks by `tenon run` that write to the first volume until SIGTERM, and

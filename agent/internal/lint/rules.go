@@ -42,7 +42,7 @@ func Rules() []Rule {
 			"a skip nobody decided on is a test nobody runs",
 			"use a Require helper of mount/mounttest, or add the file with its reason to the table skippers",
 			checkSkipping},
-		{"a file has at most 400 lines",
+		{"a file has at most 400 lines, tests aside",
 			"it holds one thing that can be read in one go",
 			"split it by subject, or add it with its reason to the table longFiles",
 			checkFileLengths},
