@@ -32,15 +32,14 @@ type Options struct {
 // Host is the kernel of this machine, in the mount namespace of the calling process. It
 // is an agent.Kernel; its methods may be called at the same time.
 type Host struct {
-	log      *slog.Logger
-	disks    map[string]*disk // by key; never changes
-	roots    []*sandbox.Root
-	groups   *cgroup.Manager // nil where the host has no cgroups for us
-	noCgroup error           // why
-	leases   *lease.Watcher
-	lost     chan string
-	done     chan struct{} // closed by Close
-	work     sync.WaitGroup
+	log    *slog.Logger
+	disks  map[string]*disk // by key; never changes
+	roots  []*sandbox.Root
+	groups *cgroup.Manager // nil where the host has no cgroups for us
+	leases *lease.Watcher
+	lost   chan string
+	done   chan struct{} // closed by Close
+	work   sync.WaitGroup
 
 	mu        sync.Mutex
 	watched   map[string]lease.Lease // by task, what leases watches; guarded by mu
@@ -78,7 +77,6 @@ func Open(o Options) (h *Host, err error) {
 		if !errors.Is(err, cgroup.ErrUnsupported) {
 			return nil, err
 		}
-		h.noCgroup = err
 		h.log.Warn("tasks have no cgroups; they end with the process that started them", "err", err)
 	}
 	if h.leases, err = lease.NewWatcher(o.Log); err == nil {
@@ -173,10 +171,7 @@ func (h *Host) prepareTask(dir *string, own *bool, task string) error {
 
 func (h *Host) prepareLease(o volume.Claim) (volume.Lease, error) {
 	l := o.Lease
-	if o.Cgroup {
-		if h.groups == nil {
-			return l, &volume.Error{Kind: volume.ErrFailed, Message: "no cgroup for task " + o.Task + ": " + h.noCgroup.Error(), Cause: h.noCgroup}
-		}
+	if o.Cgroup && h.groups != nil { // without cgroups the process alone holds the lease
 		path, err := h.groups.Path(o.Task)
 		if err != nil {
 			return l, &volume.Error{Kind: volume.ErrInvalid, Message: err.Error(), Cause: err}

@@ -109,7 +109,7 @@ func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) er
 
 func (h *Host) doCgroup(t *volume.Task, kind volume.StepKind) error {
 	if h.groups == nil {
-		return h.noCgroup
+		return errors.New("there were cgroups when the task was made, and are none now")
 	}
 	if kind == volume.MakeCgroup {
 		_, err := h.groups.Create(t.ID)

@@ -24,21 +24,21 @@ import (
 	"tenon/mount/mounttest"
 )
 
-// place is a directory with all that one agent has, for agents one after the other.
-type place struct {
+// site is a directory with all that one agent has, for agents one after the other.
+type site struct {
 	t   *testing.T
 	dir string
 	*client.Client
 }
 
-func newPlace(t *testing.T) *place {
+func newSite(t *testing.T) *site {
 	t.Helper()
 	mounttest.RequireRoot(t)
 	dir, err := os.MkdirTemp("", "tenon-crash-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &place{t: t, dir: dir, Client: client.New(filepath.Join(dir, "tenon.sock"))}
+	p := &site{t: t, dir: dir, Client: client.New(filepath.Join(dir, "tenon.sock"))}
 	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"4GiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\n",
 		p.path("state"), p.path("tenon.sock"), p.path("pool"), p.path("sandboxes"), "/"+filepath.Base(dir))
 	if err := os.WriteFile(p.path("tenon.toml"), []byte(config), 0o600); err != nil {
@@ -56,7 +56,7 @@ func newPlace(t *testing.T) *place {
 	return p
 }
 
-func (p *place) path(names ...string) string {
+func (p *site) path(names ...string) string {
 	return filepath.Join(append([]string{p.dir}, names...)...)
 }
 
@@ -69,7 +69,7 @@ type process struct {
 
 // start runs an agent until the test ends and waits until it answers. crash is a point
 // at which it ends itself, or empty.
-func (p *place) start(crash string) *process {
+func (p *site) start(crash string) *process {
 	p.t.Helper()
 	a := &process{Cmd: exec.Command("tenon", "agent", "--config", p.path("tenon.toml")), log: &bytes.Buffer{}, ended: make(chan error, 1)}
 	a.Env = append(os.Environ(), "TENON_TEST_CRASH="+crash)
@@ -96,14 +96,14 @@ func (a *process) end(s syscall.Signal) {
 	a.ended <- <-a.ended
 }
 
-func (p *place) must(err error) {
+func (p *site) must(err error) {
 	p.t.Helper()
 	if err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *place) reserve(mb int) {
+func (p *site) reserve(mb int) {
 	p.t.Helper()
 	_, err := p.Apply(p.t.Context(), resource.Operation{Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: []resource.Resource{{
 		Name: "disk", Type: resource.TypeScalar, Scalar: resource.Scalar(mb) * resource.One,
@@ -111,18 +111,18 @@ func (p *place) reserve(mb int) {
 	p.must(err)
 }
 
-func (p *place) create(id string) error {
+func (p *site) create(id string) error {
 	_, err := p.Create(p.t.Context(), wire.CreateVolume{Role: "web", ID: id, Size: 8 * resource.MiB, Shared: true, Mode: "0777"})
 	return err
 }
 
-func (p *place) attach(task, id string, mode resource.Mode) error {
+func (p *site) attach(task, id string, mode resource.Mode) error {
 	_, err := p.Attach(p.t.Context(), task, wire.Attach{Use: wire.Use{Volume: "web/" + id, Path: "data", Mode: mode}})
 	return err
 }
 
 // settled waits until nothing is being made or removed any more and gives the rest.
-func (p *place) settled() (volumes []wire.Volume, tasks []wire.Task) {
+func (p *site) settled() (volumes []wire.Volume, tasks []wire.Task) {
 	p.t.Helper()
 	for {
 		st, err := p.Status(p.t.Context())
@@ -150,7 +150,7 @@ func (p *place) settled() (volumes []wire.Volume, tasks []wire.Task) {
 
 // check holds what the agent says against the disk and the mount table: nothing is
 // there that it does not know, and nothing is missing.
-func (p *place) check() (volumes []wire.Volume, tasks []wire.Task) {
+func (p *site) check() (volumes []wire.Volume, tasks []wire.Task) {
 	p.t.Helper()
 	volumes, tasks = p.settled()
 	var live, mounts, sandboxes []string
@@ -226,7 +226,7 @@ func TestKilledAtEveryStepTheAgentConverges(t *testing.T) {
 }
 
 func killAt(t *testing.T, op, point string) {
-	p := newPlace(t)
+	p := newSite(t)
 	a := p.start("")
 	p.reserve(64)
 	p.must(p.create("kept"))
@@ -311,7 +311,7 @@ func (w *writers) advance() {
 
 func TestTasksDoNotNoticeThatTheAgentIsKilled(t *testing.T) {
 	const tasks, volumes = 100, 5
-	p := newPlace(t)
+	p := newSite(t)
 	a := p.start("")
 	p.reserve(64)
 	for v := range volumes {
@@ -364,7 +364,7 @@ func TestTasksDoNotNoticeThatTheAgentIsKilled(t *testing.T) {
 
 // checkHolders makes sure that a volume has every step-th task from the first on as a
 // holder, and is not destroyed.
-func (p *place) checkHolders(name string, first, tasks, step int) {
+func (p *site) checkHolders(name string, first, tasks, step int) {
 	p.t.Helper()
 	v, err := p.Volume(p.t.Context(), name)
 	p.must(err)
@@ -381,7 +381,7 @@ func (p *place) checkHolders(name string, first, tasks, step int) {
 
 // runTasks starts tasks by `tenon run` that write to the first volume until SIGTERM, and
 // waits until each has written.
-func (p *place) runTasks(n int) (runs []*exec.Cmd) {
+func (p *site) runTasks(n int) (runs []*exec.Cmd) {
 	p.t.Helper()
 	const script = `trap 'exit 0' TERM; while echo $TENON_TASK > data/run-$TENON_TASK && [ "$(cat data/run-$TENON_TASK)" = $TENON_TASK ]; do :; done; exit 1`
 	for i := range n {
