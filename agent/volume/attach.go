@@ -26,7 +26,7 @@ type Claim struct {
 	Task    string
 	Sandbox string // absolute, beneath an allowed sandbox root
 	Own     bool   // the agent makes the sandbox, and removes it at the end
-	Cgroup  bool   // the agent makes a cgroup for the task; Lease.Cgroup then says which
+	Cgroup  bool   // the agent makes a cgroup for the task, where the host has them; Lease.Cgroup then says which
 	Lease   Lease
 	Uses    []Use
 }

@@ -29,7 +29,7 @@ type Claim struct {
 	Task    string `json:"task"`
 	Sandbox string `json:"sandbox,omitempty"` // none: the agent makes one
 	PID     int    `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks
-	Cgroup  bool   `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well
+	Cgroup  bool   `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well, where the host has cgroups
 	Volumes []Use  `json:"volumes,omitempty"`
 }
 
