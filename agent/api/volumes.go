@@ -103,7 +103,7 @@ func (s *Server) destroy(c *call) (answer, error) {
 	st := s.agent.State()
 	left, there := st.Volume(v.UUID)
 	switch {
-	case err == nil, !there:
+	case err == nil, !there, errors.Is(err, volume.ErrNotFound): // its end may have come since it was found
 		return nothing(), nil
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()) && left.Phase == volume.Destroying:
 		return answer{status: http.StatusAccepted, body: wire.VolumeOf(st, left)}, nil
