@@ -102,6 +102,7 @@ func prepare(path string, cmd *cli.Command) {
 	}
 	needed := takeRequired(cmd.Flags)
 	cmd.UsageText = usageText(path, needed, cmd.ArgsUsage)
+	cmd.CustomHelpTemplate = helpText(path, cmd)
 	cmd.Action = checked(needed, cmd.Action)
 	if cmd.Name != "run" { // whose arguments are another command's
 		cmd.SkipFlagParsing, cmd.Action = true, anyOrder(cmd.Action)
@@ -110,14 +111,14 @@ func prepare(path string, cmd *cli.Command) {
 
 // checked is an action with its command line checked before, and its error told with
 // what to do about it.
-func checked(needed []*cli.StringFlag, action cli.ActionFunc) cli.ActionFunc {
+func checked(needed []neededFlag, action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := checkArguments(c); err != nil {
 			return err
 		}
 		for _, f := range needed {
-			if !c.IsSet(f.Name) {
-				return misused(c, "--%s is missing", f.Name)
+			if !c.IsSet(f.name) {
+				return misused(c, "--%s is missing", f.name)
 			}
 		}
 		if o := global(c, "output"); o != outputTable && o != outputJSON {
@@ -161,17 +162,4 @@ func commandNames(commands []*cli.Command) (names []string) {
 
 func hasFlag(flags []cli.Flag, name string) bool {
 	return slices.ContainsFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
-}
-
-func helpCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "help",
-		Usage:     "tell all about a command",
-		ArgsUsage: "[COMMAND]...",
-		Action:    func(c *cli.Context) error { return showHelp(c, c.Args().Slice()) },
-	}
-}
-
-func showHelp(c *cli.Context, command []string) error {
-	return c.App.RunContext(c.Context, slices.Concat([]string{c.App.Name}, command, []string{"--help"}))
 }

@@ -58,44 +58,43 @@ func takesNext(flags []cli.Flag, arg string) bool {
 	return false
 }
 
+// neededFlag is a flag that must be given, and what help calls its value.
+type neededFlag struct{ name, value string }
+
 // takeRequired gives the flags that are required, and makes them optional to the
 // library, which would print a page of help where a sentence does.
-func takeRequired(flags []cli.Flag) (needed []*cli.StringFlag) {
+func takeRequired(flags []cli.Flag) (needed []neededFlag) {
 	for _, f := range flags {
-		if s, ok := f.(*cli.StringFlag); ok && s.Required {
-			s.Required = false
-			needed = append(needed, s)
+		required := false
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			required, f.Required = f.Required, false
+		case *cli.StringSliceFlag:
+			required, f.Required = f.Required, false
+		}
+		if required {
+			value, _ := splitUsage(f)
+			needed = append(needed, neededFlag{f.Names()[0], value})
 		}
 	}
 	return needed
 }
 
 // usageText is a command's usage line.
-func usageText(path string, needed []*cli.StringFlag, arguments string) string {
+func usageText(path string, needed []neededFlag, arguments string) string {
 	words := []string{path}
-	optional := "[options]"
 	command, own := strings.CutPrefix(arguments, "--")
 	if !own && arguments != "" {
 		words = append(words, arguments)
 	}
 	for _, f := range needed {
-		words = append(words, "--"+f.Name, valueName(f))
+		words = append(words, "--"+f.name, f.value)
 	}
-	words = append(words, optional)
+	words = append(words, "[options]")
 	if own {
 		words = append(words, "--"+command)
 	}
 	return strings.Join(words, " ")
-}
-
-var quoted = regexp.MustCompile("`([^`]*)`")
-
-// valueName is what help calls the value of a flag.
-func valueName(f *cli.StringFlag) string {
-	if m := quoted.FindStringSubmatch(f.Usage); m != nil {
-		return m[1]
-	}
-	return "VALUE"
 }
 
 // checkArguments holds the number of arguments to what ArgsUsage says: each word is one,

@@ -22,7 +22,7 @@ func attachCommand() *cli.Command {
 			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob",
 		Flags: []cli.Flag{
 			taskFlag(),
-			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated"},
+			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},
 			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
 		},
 		Action: attach,
@@ -33,7 +33,7 @@ func taskFlag() *cli.StringFlag {
 	return &cli.StringFlag{Name: "task", Usage: "`ID` of the task", Required: true}
 }
 
-// usesOf reads all --volume of a command, of which there must be some.
+// usesOf reads all --volume of a command.
 func usesOf(c *cli.Context) (uses []wire.Use, err error) {
 	for _, spec := range c.StringSlice("volume") {
 		use, err := parseUse(spec)
@@ -41,9 +41,6 @@ func usesOf(c *cli.Context) (uses []wire.Use, err error) {
 			return nil, misused(c, "%v", err)
 		}
 		uses = append(uses, use)
-	}
-	if len(uses) == 0 {
-		return nil, misused(c, "--volume is missing")
 	}
 	return uses, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,8 +19,8 @@ func reserveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "reserve",
 		Usage:     "reserve disk for a role",
-		ArgsUsage: "SPEC",
-		Description: "Volumes are carved from what is reserved for their role. SPEC is disk:SIZE.\n" + specText +
+		ArgsUsage: "disk:SIZE",
+		Description: "Volumes are carved from what is reserved for their role.\n" + specText +
 			"EXAMPLES:\n   tenon reserve disk:2048 --role web\n   tenon reserve disk:1TiB --role db --disk /mnt/d1 --label team=data",
 		Flags:  reservationFlags(),
 		Action: reserve,
@@ -32,8 +31,8 @@ func unreserveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "unreserve",
 		Usage:     "give reserved disk back that no volume is made of",
-		ArgsUsage: "SPEC",
-		Description: "Principal and labels must be those that it was reserved with. SPEC is disk:SIZE.\n" + specText +
+		ArgsUsage: "disk:SIZE",
+		Description: "Principal and labels must be those that it was reserved with.\n" + specText +
 			"EXAMPLES:\n   tenon unreserve disk:2048 --role web",
 		Flags:  reservationFlags(),
 		Action: unreserve,
@@ -90,24 +89,20 @@ func changeReservation(c *cli.Context, done string, make func(resource.Resource)
 		return err
 	}
 	return show(c, applied, func(p *page) {
-		p.line("%s of disk %s "+done+"; %s for its new volumes", size.Bytes(), c.String("disk"), clean(reservation.Role),
-			freeIn(st, r))
+		p.line("%s of disk %s "+done+", which has %s left to make volumes of", size.Bytes(), clean(c.String("disk")),
+			clean(reservation.Role), freeIn(st, r))
 	})
 }
 
 // freeIn says how much is reserved like r and free.
 func freeIn(st wire.Status, r resource.Resource) string {
-	i := slices.IndexFunc(st.Reservations, func(have wire.Reservation) bool {
-		have.Resource.Scalar = r.Scalar
-		return resource.Equal(have.Resource, r)
-	})
-	switch {
-	case i < 0:
-		return "nothing is left free"
-	case st.Reservations[i].Free == 1:
-		return "1 B is free"
+	for _, have := range st.Reservations {
+		same := have.Resource
+		if same.Scalar = r.Scalar; resource.Equal(same, r) {
+			return have.Free.String()
+		}
 	}
-	return st.Reservations[i].Free.String() + " are free"
+	return "nothing"
 }
 
 // parseSpec reads disk:SIZE.

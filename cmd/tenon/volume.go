@@ -28,7 +28,7 @@ func volumeCreateCommand() *cli.Command {
 		Name:      "create",
 		Usage:     "carve a volume from what is reserved for its role",
 		ArgsUsage: "ROLE/ID",
-		Description: "An exclusive volume has one task at a time, a shared one any number. " + specText +
+		Description: "An exclusive volume has one task at a time, a shared one any number.\n" + specText +
 			"EXAMPLES:\n   tenon volume create web/data --size 1024 --shared\n" +
 			"   tenon volume create db/main --size 100GiB --disk /mnt/d1 --uid 999 --gid 999 --mode 0700",
 		Flags: []cli.Flag{
@@ -63,7 +63,7 @@ func volumeCreate(c *cli.Context) error {
 		return err
 	}
 	return show(c, v, func(p *page) {
-		p.line("%s  %s  %s, %s, on disk %s", clean(v.Name), v.UUID, v.Size, access(v), clean(v.Disk))
+		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), v.Size, access(v), clean(v.Disk), v.UUID)
 	})
 }
 
@@ -216,9 +216,9 @@ func volumeDestroy(c *cli.Context) error {
 	}
 	return show(c, nil, func(p *page) {
 		if gone {
-			p.line("volume %s destroyed; %s are back with role %s", clean(v.Name), v.Size, clean(v.Role))
+			p.line("volume %s destroyed; %s is back with role %s", clean(v.Name), v.Size, clean(v.Role))
 			return
 		}
-		p.line("volume %s is being destroyed; %s go back to role %s when its data is removed", clean(v.Name), v.Size, clean(v.Role))
+		p.line("volume %s is being destroyed; %s goes back to role %s when its data is removed", clean(v.Name), v.Size, clean(v.Role))
 	})
 }
