@@ -35,7 +35,7 @@ func (s *Server) meet(ctx context.Context, conn net.Conn) context.Context {
 	c, err := s.credentials(conn)
 	if err != nil {
 		s.log.Warn("peer not known", "err", err)
-		return ctx
+		return context.WithValue(ctx, peerKey{}, peer{credentials: credentials{uid: -1, gid: -1}})
 	}
 	return context.WithValue(ctx, peerKey{}, peer{c, s.may(c)})
 }

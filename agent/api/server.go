@@ -89,7 +89,7 @@ func New(o Options) *Server {
 		s.log.Warn("group not known, only root may use the socket", "principal", o.Group)
 	}
 	for _, r := range routes {
-		s.mux.HandleFunc(r.method+" "+r.pattern, s.serve(r))
+		s.mux.Handle(r.method+" "+r.pattern, &endpoint{s, r})
 	}
 	base, end := context.WithCancel(context.Background())
 	s.end = end
@@ -157,14 +157,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // route finds a request's way. Paths must be clean: what a client means by "..", by an
-// empty element or by a slash at the end is not guessed.
+// empty element or by a slash at the end is not guessed, and nobody is sent elsewhere.
 func (s *Server) route(w *recorder, r *http.Request) {
-	_, pattern := s.mux.Handler(r)
-	if pattern != "" && path.Clean(r.URL.Path) == r.URL.Path {
+	if s.has(r) && path.Clean(r.URL.Path) == r.URL.Path {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
-	if methods := s.methods(r); len(methods) > 0 && pattern == "" {
+	if methods := s.methods(r); len(methods) > 0 {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		s.refuse(w, problem(http.StatusMethodNotAllowed, volume.ErrInvalid, "%s %s: the method is not one of %s",
 			r.Method, r.URL.Path, strings.Join(methods, ", ")))
@@ -173,31 +172,43 @@ func (s *Server) route(w *recorder, r *http.Request) {
 	s.refuse(w, refusal(volume.ErrNotFound, "there is nothing at %s; GET /v1/openapi.yaml describes what there is", r.URL.Path))
 }
 
-// methods are those that a path has.
+// has says whether a request is for one of the routes.
+func (s *Server) has(r *http.Request) bool {
+	h, _ := s.mux.Handler(r)
+	_, is := h.(*endpoint) // the mux has handlers of its own, for redirects
+	return is
+}
+
+// methods are those that a clean path has.
 func (s *Server) methods(r *http.Request) (list []string) {
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: m, Host: r.Host, URL: r.URL}
-		if _, pattern := s.mux.Handler(probe); pattern != "" {
+		if s.has(probe) && path.Clean(r.URL.Path) == r.URL.Path {
 			list = append(list, m)
 		}
 	}
 	return list
 }
 
-// serve makes the handler of a route.
-func (s *Server) serve(r route) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
-		rec, _ := w.(*recorder) // ServeHTTP gives nothing else
-		ctx, cancel := context.WithTimeout(req.Context(), s.timeout)
-		defer cancel()
-		p, _ := ctx.Value(peerKey{}).(peer)
-		a, err := s.answer(r, &call{Request: req.WithContext(ctx), w: rec, peer: p, bodyTimeout: s.bodyTimeout})
-		if err == nil {
-			err = s.write(rec, a)
-		}
-		if err != nil {
-			s.refuse(rec, err)
-		}
+// endpoint is the handler of a route.
+type endpoint struct {
+	server *Server
+	route  route
+}
+
+// ServeHTTP answers a request that may be made.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := e.server
+	rec, _ := w.(*recorder) // Server gives nothing else
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	p, _ := ctx.Value(peerKey{}).(peer)
+	a, err := s.answer(e.route, &call{Request: r.WithContext(ctx), w: rec, peer: p, bodyTimeout: s.bodyTimeout})
+	if err == nil {
+		err = s.write(rec, a)
+	}
+	if err != nil {
+		s.refuse(rec, err)
 	}
 }
 
