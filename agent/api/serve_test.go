@@ -20,8 +20,8 @@ func TestAHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	f := serving(t, &fakeAgent{}, func(s *Server) { s.http.ReadHeaderTimeout = 20 * time.Millisecond })
 	conn := f.dial()
-	send(t, conn, "GET /v1/status HTTP/1.1\r\nHo")
-	if data, err := io.ReadAll(conn); err != nil {
+	_, _ = conn.Write([]byte("GET /v1/status HTTP/1.1\r\nHo")) // it may be closed before that
+	if data, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) || len(data) != 0 {
 		t.Errorf("got %q, %v; want the connection closed", data, err)
 	}
 }
@@ -50,12 +50,12 @@ func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 
 func TestARequestMayTakeLongerThanItsBodyMay(t *testing.T) {
 	t.Parallel()
-	const body = 20 * time.Millisecond
+	const body = 50 * time.Millisecond
 	a := &fakeAgent{do: func(ctx context.Context, _ ...volume.Operation) (*volume.State, error) {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(5 * body):
+		case <-time.After(3 * body):
 			return nil, &volume.Error{Kind: volume.ErrBusy, Message: "after all"}
 		}
 	}}

@@ -35,7 +35,7 @@ func running(t *testing.T) (*client.Client, *agent.Agent, *agenttest.Kernel) {
 	return serve(t, api.Options{Agent: a, Version: "test"}), a, k
 }
 
-func serve(t *testing.T, o api.Options) *client.Client {
+func serve(t testing.TB, o api.Options) *client.Client {
 	t.Helper()
 	path := socketPath(t)
 	ln, err := api.Listen(path, "")
@@ -58,7 +58,7 @@ func serve(t *testing.T, o api.Options) *client.Client {
 }
 
 // socketPath is a path that is short enough for a socket.
-func socketPath(t *testing.T) string {
+func socketPath(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "client")
 	if err != nil {
