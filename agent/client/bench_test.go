@@ -54,6 +54,7 @@ func BenchmarkAttachDetachThroughTheSocket(b *testing.B) {
 	if _, err := c.Create(b.Context(), wire.CreateVolume{Role: "web", ID: "data", Size: 1 << 20, Shared: true}); err != nil {
 		b.Fatal(err)
 	}
+	b.SetParallelism(8)
 	b.RunParallel(func(pb *testing.PB) {
 		task := fmt.Sprintf("t%p", pb)
 		if _, err := c.Claim(b.Context(), wire.Claim{Task: task, PID: alive}); err != nil {

@@ -53,13 +53,16 @@ const (
 	// idleTimeout is below the server's, so that it is this side that closes an idle
 	// connection and no request meets one that is just being closed.
 	idleTimeout = 30 * time.Second
+
+	// maxIdle are the connections that are kept for callers that ask side by side.
+	maxIdle = 16
 )
 
 // New makes a client of the agent at a socket. It does not connect yet.
 func New(socket string) *Client {
 	c := &Client{socket: socket}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
-	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, IdleConnTimeout: idleTimeout}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, IdleConnTimeout: idleTimeout, MaxIdleConnsPerHost: maxIdle}}
 	return c
 }
 

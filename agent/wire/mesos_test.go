@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,4 +51,30 @@ func TestOperationsThatThisVersionCannotDoAreRefusedClearly(t *testing.T) {
 	if _, err := wire.FromMesos(nil); !errors.Is(err, volume.ErrInvalid) {
 		t.Errorf("FromMesos of nothing: %v, want ErrInvalid", err)
 	}
+}
+
+func FuzzWhateverIsAppliedIsRefusedOrBecomesOperations(f *testing.F) {
+	seed, err := os.ReadFile("testdata/operations_in.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add([]byte(`{"type":"DESTROY","destroy":{"volumes":[]}}`))
+	f.Add([]byte(`[{"type":"GROW_VOLUME"}]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		mesos, err := resource.ParseOperations(body)
+		if err != nil {
+			return
+		}
+		ops, err := wire.FromMesos(mesos)
+		if (err == nil) != (len(ops) > 0) || err != nil && !errors.Is(err, volume.ErrInvalid) {
+			t.Fatalf("%s becomes %v, %v", body, ops, err)
+		}
+		for _, op := range ops {
+			env := volume.Env{NewUUID: func() volume.UUID { return "u" }}
+			if _, err := volume.Apply(volume.Empty(), env, op); volume.Kind(err) == nil {
+				t.Fatalf("%s on an agent without disks: %v, want a refusal", body, err)
+			}
+		}
+	})
 }
