@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -293,6 +294,30 @@ func TestABootVoidsAttachmentsAndEndsTasks(t *testing.T) {
 	}
 }
 
+func TestAFaultGoesWithItsUnit(t *testing.T) {
+	t.Parallel()
+	s := busy(t)
+	for _, drop := range []Drop{{Volume: "v3"}, {Task: "w"}, {Volume: "v1", Task: "u", Path: "s"}} {
+		u := Unit{VolumeUnit, "", drop.Volume, "", ""}
+		switch {
+		case drop.Path != "":
+			u = (&Attachment{Volume: drop.Volume, Task: drop.Task, Path: drop.Path}).Unit()
+		case drop.Task != "":
+			u = UnitOfTask(drop.Task)
+		}
+		faulty := s.With(s.Faulty(u, ErrFailed, "as the test has it", second)...)
+		if again := faulty.Faulty(u, ErrFailed, "as the test has it", second.Add(1)); len(again) > 0 {
+			t.Errorf("%s: the same fault again makes %+v", u, again)
+		}
+		if f, bad := faulty.Fault(u); !bad || f.Kind != ErrFailed || !f.Since.Equal(second) {
+			t.Errorf("%s: got fault %+v, %v", u, f, bad)
+		}
+		if err := checkIndexes(faulty.With(Change{Drop: &drop})); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Volumes are shown to readers while the writer goes on: no version may change under
 // them. The race detector watches.
 func TestOldVersionsAreReadWhileNewOnesAreMade(t *testing.T) {
@@ -345,6 +370,18 @@ func checkIndexes(s *State) error {
 			if found, ok := s.Attachment(a.Unit()); !ok || found != a {
 				return fmt.Errorf("%s is %+v by task, %+v by volume", a.Unit(), a, found)
 			}
+		}
+	}
+	units := maps.Collect(func(yield func(Unit, bool) bool) {
+		for u := range s.Units() {
+			if !yield(u, true) {
+				return
+			}
+		}
+	})
+	for u, f := range s.Faults() {
+		if !units[u] {
+			return fmt.Errorf("%s is faulty, %v, and not there", u, f.Kind)
 		}
 	}
 	if s.sandbox.Len() != s.CountTasks() {

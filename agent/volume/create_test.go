@@ -242,3 +242,28 @@ func TestARefusalToDestroyNamesTheHolders(t *testing.T) {
 		t.Errorf("got %q, want … %s", e.Message, want)
 	}
 }
+
+// A name is free as soon as its volume is a tombstone; when that is gone, the name stays
+// with whoever took it, whatever is replayed in which order.
+func TestANameStaysWithItsNewVolume(t *testing.T) {
+	t.Parallel()
+	env := numbered()
+	s := mustApply(t, machine(t), env, reserve(mib(10, "web")), create(vol("x", 4, "web")), Destroy{Ref: "web/x"}, create(vol("x", 6, "web")))
+	tombstone, _ := s.Volume("v1")
+	later := map[string]*State{
+		"the tombstone is put again": s.With(Change{Volume: tombstone}),
+		"the tombstone is gone":      s.With(Settle(s, UnitOfVolume("v1"), Seen{}, second)...),
+		"the agent starts anew":      refold(t, s),
+	}
+	for what, s := range later {
+		if v, ok := s.Named(Name{"web", "x"}); !ok || v.UUID != "v2" {
+			t.Errorf("%s: web/x is %+v, %v, want v2", what, v, ok)
+		}
+		if err := checkIndexes(s); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got := later["the tombstone is gone"].Free("", mib(1, "web").Reservations); got != 4*resource.One {
+		t.Errorf("%s is free, want 4", got)
+	}
+}

@@ -164,7 +164,7 @@ func TestUndoSeesWhatHappenedSince(t *testing.T) {
 	env := numbered()
 	before := mustApply(t, machine(t), env, given(claim("old", Use{Volume: "v1"}))...)
 	now := mustApply(t, before, env, create(vol("z", 1, "web")), attach("old", "v1", "", ""))
-	touched := []Unit{UnitOfVolume("v4"), {AttachmentUnit, "", "v1", "old", "s"}, UnitOfTask("old"), UnitOfDisk("")}
+	touched := []Unit{UnitOfVolume("v4"), UnitOfVolume("v2"), {AttachmentUnit, "", "v1", "old", "s"}, UnitOfTask("old"), UnitOfDisk("")}
 	for _, c := range []struct {
 		name  string
 		since []Operation

@@ -18,7 +18,7 @@ type world struct {
 	pools     map[string]*poolDir
 	mounts    map[string]mounted // by sandbox joined with the path in it
 	busy      map[string]bool    // targets that a process uses
-	sandboxes map[string]bool    // made by an agent
+	sandboxes map[string]bool    // directories
 	cgroups   map[string]bool    // the value says whether processes are inside
 	alive     map[int]bool       // processes
 	published map[UUID]bool      // ever, for good
@@ -110,8 +110,13 @@ func (w *world) addStrangers() {
 			dirs["stranger"] = &directory{writes: 7}
 		}
 	}
-	w.sandboxes["/s/stranger"] = true
+	for _, dir := range foreignDirs {
+		w.sandboxes[dir] = true
+	}
 }
+
+// foreignDirs are sandboxes that no agent made.
+var foreignDirs = []string{"/s/stranger", "/foreign/t0", "/foreign/t1", "/foreign/t2"}
 
 func (w *world) leftAlone() bool {
 	for _, p := range w.pools {
@@ -121,7 +126,7 @@ func (w *world) leftAlone() bool {
 			}
 		}
 	}
-	return w.sandboxes["/s/stranger"]
+	return !slices.ContainsFunc(foreignDirs, func(dir string) bool { return !w.sandboxes[dir] })
 }
 
 // observe looks at a unit.
