@@ -1,0 +1,138 @@
+package volume
+
+import (
+	"fmt"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"tenon/agent/resource"
+)
+
+// action is one thing that happens in a history: an operation, or something that the
+// world does; perhaps with an agent that ends in the middle of it.
+type action struct {
+	Kind                    string
+	Task, Volume, Path, Way int
+	Size                    int
+	CrashIn, CrashAgainIn   int // effects until the agent ends, and ends again while it starts; none if negative
+	PowerCut                bool
+	Survive                 int // of what was not synced, how much outlives a power cut
+	FailIn                  int // steps until one fails; none if negative
+	FailAfter               bool
+}
+
+// kinds are drawn from: what is there twice happens more often, the first is what a
+// failing history is shortened to.
+var kinds = strings.Fields(`nothing
+	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter
+	create create create destroy destroy destroy reserve refine refine unreserve carve
+	write write write busy busy idle idle foreign lose away back back compact restart`)
+
+func drawAction(t *rapid.T) action {
+	small := func(name string, most int) int { return rapid.IntRange(0, most).Draw(t, name) }
+	a := action{
+		Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Task: small("task", 2), Volume: rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 4, 4, 1, 3, 5}).Draw(t, "volume"), Path: small("path", 4), Way: small("way", 7), Size: small("size", 3),
+		CrashIn: -1, CrashAgainIn: -1, FailIn: -1,
+	}
+	switch small("trouble", 7) {
+	case 0, 1:
+		a.CrashIn, a.PowerCut, a.Survive = small("crash", 12), rapid.Bool().Draw(t, "power cut"), small("survive", 20)
+	case 2:
+		a.CrashIn, a.PowerCut, a.Survive = small("crash", 12), rapid.Bool().Draw(t, "power cut"), small("survive", 20)
+		a.CrashAgainIn = small("crash again", 12)
+	case 3:
+		a.FailIn, a.FailAfter = small("fail", 4), rapid.Bool().Draw(t, "fail after")
+	}
+	return a
+}
+
+// The operands of actions.
+var (
+	roles = []string{"a", "a/b"}
+	ids   = []string{"x", "y", "z"}
+	paths = []string{"", "p", "p/q", "q", "pq"}
+)
+
+func (a action) task() string { return fmt.Sprint("t", a.Task) }
+func (a action) pid() int     { return 100 + a.Task }
+func (a action) own() bool    { return a.Way&4 == 0 }
+func (a action) name() Name   { return Name{roles[a.Volume%2], ids[a.Volume/2]} }
+func (a action) mode() resource.Mode {
+	if a.Way&1 == 0 {
+		return resource.RW
+	}
+	return resource.RO
+}
+
+func (a action) sandbox() string {
+	if a.own() {
+		return "/s/" + a.task()
+	}
+	return "/foreign/" + a.task()
+}
+
+// stack gives reserved disk: of role a, or of its refinement a/b.
+func (a action) stack(r resource.Resource) resource.Resource {
+	r = r.PushReservation(dynamicFor("a"))
+	if a.Volume%2 == 1 {
+		r = r.PushReservation(dynamicFor("a/b"))
+	}
+	if a.Volume/2 == 2 {
+		r = on(r)
+	}
+	return r
+}
+
+func (a action) size() float64 { return float64(a.Size+1) * 10 }
+
+func (a action) use() Use {
+	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode()}
+}
+
+func (a action) lease() Lease {
+	switch a.Size {
+	case 0:
+		return Lease{}
+	case 1:
+		return Lease{PID: a.pid(), Start: 1, Cgroup: "/c/" + a.task()}
+	}
+	return Lease{PID: a.pid(), Start: 1}
+}
+
+// operations are what the action asks of the agent; none for what the world does.
+func (a action) operations() []Operation {
+	volume := a.stack(vol(a.name().ID, a.size()))
+	volume.Shared = a.Way&2 == 0
+	attach := Attach{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Use: a.use(), Via: ByPath}
+	switch a.Kind {
+	case "reserve", "refine":
+		return ops(reserve(a.stack(mib(a.size()))))
+	case "unreserve":
+		return ops(Unreserve{[]resource.Resource{a.stack(mib(a.size()))}})
+	case "create":
+		return ops(create(volume))
+	case "carve":
+		return ops(reserve(a.stack(mib(a.size()))), create(volume))
+	case "destroy":
+		return ops(Destroy{Ref: a.name().String()})
+	case "claim":
+		other := action{Volume: (a.Volume + 2) % 6, Path: (a.Path + 2) % 5, Way: a.Way}
+		uses := []Use{a.use(), other.use()}
+		return ops(Claim{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Lease: a.lease(), Uses: uses[:a.Way%3]})
+	case "attach":
+		if a.Size == 3 {
+			attach.Via = ByDescriptor
+		}
+		return ops(attach)
+	case "raise":
+		second := attach
+		second.Use.Path = paths[(a.Path+2)%5]
+		return ops(attach, second)
+	case "detach":
+		return ops(Detach{Task: a.task(), Volume: a.name().String(), Path: []string{"", paths[a.Path]}[a.Way%2], Lazy: a.Way&2 > 0})
+	case "release":
+		return ops(Release{Task: a.task(), Lazy: a.Way&2 > 0})
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package volume
+
+import (
+	"strings"
+)
+
+func (o oracle) holders(name Name) map[string]bool {
+	hs := map[string]bool{}
+	for u := range o.uses {
+		if u.volume == name {
+			hs[u.task] = true
+		}
+	}
+	return hs
+}
+
+func (o *oracle) destroy(w *world, ref string) error {
+	name, _ := ParseName(ref)
+	v, ok := o.volumes[name]
+	switch {
+	case !ok:
+		return ErrNotFound
+	case len(o.holders(name)) > 0:
+		return ErrInUse
+	case w.pools[v.disk].away:
+		return ErrUnavailable
+	}
+	delete(o.volumes, name)
+	o.tombs = append(o.tombs, v)
+	return nil
+}
+
+func (o oracle) addTask(id string, t otask) error {
+	if old, ok := o.tasks[id]; ok {
+		switch {
+		case old.releasing:
+			return ErrPending
+		case old != t:
+			return ErrExists
+		}
+		return nil
+	}
+	for _, other := range o.tasks {
+		if other.sandbox == t.sandbox {
+			return ErrExists
+		}
+	}
+	o.tasks[id] = t
+	return nil
+}
+
+func (o oracle) claim(w *world, op Claim) error {
+	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own, lease: op.Lease}); err != nil {
+		return err
+	}
+	for _, u := range op.Uses {
+		if err := o.use(w, op.Task, u, Claimed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o oracle) attach(w *world, op Attach) error {
+	if _, ok := o.tasks[op.Task]; !ok {
+		if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}); err != nil {
+			return err
+		}
+	}
+	return o.use(w, op.Task, op.Use, op.Via)
+}
+
+func (o oracle) use(w *world, task string, u Use, via Via) error {
+	name, _ := ParseName(u.Volume)
+	v, ok := o.volumes[name]
+	switch {
+	case o.tasks[task].releasing:
+		return ErrPending
+	case !ok:
+		return ErrNotFound
+	case w.pools[v.disk].away:
+		return ErrUnavailable
+	case o.lost(w, v):
+		return ErrLost
+	}
+	key := ouse{task, u.Path, name}
+	if key.path == "" {
+		key.path = v.path
+	}
+	old, there := o.uses[key]
+	switch {
+	case there && old.gone:
+		return ErrPending
+	case there && old.mode != u.Mode:
+		return ErrExists
+	case there && (old.via == via || via == Claimed):
+		return nil
+	case there && old.via != Claimed:
+		return ErrExists
+	case !there:
+		if err := o.fits(key, v.shared); err != nil {
+			return err
+		}
+	}
+	o.uses[key] = oway{mode: u.Mode, via: via}
+	return nil
+}
+
+// fits says whether a use collides with others of its task, or of the volume.
+func (o oracle) fits(key ouse, shared bool) error {
+	collides, pending := false, true
+	for other, way := range o.uses {
+		a, b := other.path+"/", key.path+"/"
+		if other.task == key.task && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) {
+			collides, pending = true, pending && way.gone
+		}
+	}
+	hs := o.holders(key.volume)
+	delete(hs, key.task)
+	switch {
+	case collides && pending:
+		return ErrPending
+	case collides:
+		return ErrExists
+	case !shared && len(hs) > 0:
+		return ErrInUse
+	}
+	return nil
+}
+
+func (o oracle) detach(op Detach) error {
+	name, _ := ParseName(op.Volume)
+	task, known := o.tasks[op.Task]
+	_, there := o.volumes[name]
+	found, left := false, false
+	for u, way := range o.uses {
+		switch {
+		case u.task == op.Task && u.volume == name && (op.Path == "" || op.Path == u.path):
+			if found = true; way.via == ByDescriptor {
+				return ErrInUse
+			}
+			o.end(u, op.Lazy)
+		case u.task == op.Task && !way.gone:
+			left = true
+		}
+	}
+	if !known || !there || !found {
+		return ErrNotFound
+	}
+	if !left && task.lease == (Lease{}) {
+		task.releasing = true
+		o.tasks[op.Task] = task
+	}
+	return nil
+}
+
+func (o oracle) end(u ouse, lazy bool) {
+	way := o.uses[u]
+	way.gone, way.lazy = true, way.lazy || lazy
+	o.uses[u] = way
+}
+
+func (o oracle) release(op Release) error {
+	t, ok := o.tasks[op.Task]
+	if !ok {
+		return ErrNotFound
+	}
+	if t.lease != (Lease{}) && !op.Ended && !t.releasing {
+		return ErrInUse
+	}
+	o.endTask(op.Task, op.Lazy)
+	return nil
+}
+
+func (o oracle) endTask(id string, lazy bool) {
+	for u := range o.uses {
+		if u.task == id {
+			o.end(u, lazy)
+		}
+	}
+	t := o.tasks[id]
+	t.releasing = true
+	o.tasks[id] = t
+}
+
+// lost says whether a volume that was published is not there.
+func (o oracle) lost(w *world, v ovolume) bool {
+	if v.birth == 0 {
+		return false
+	}
+	for _, d := range w.pools[v.disk].live {
+		if d.birth == v.birth {
+			return false
+		}
+	}
+	return true
+}
