@@ -52,7 +52,7 @@ func (w *world) point(string) {
 		// Kernel first: a record without its effect is what a crash leaves, an effect
 		// whose record was written in time is too, the reverse of the first is not.
 		w.k.Kill()
-		w.fs.StopAt(w.fs.Operations())
+		w.fs.StopAt(1)
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"tenon/agent/volume"
@@ -33,13 +34,10 @@ func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State,
 		out, err = volume.Apply(s, a.env(), prepared...)
 		return out, err
 	})
-	if err != nil {
-		return nil, err
+	if err := errors.Join(err, a.await(v)); err != nil {
+		return nil, err // a refusal, too, speaks of what will survive
 	}
 	a.logOperations(prepared)
-	if err := a.await(v); err != nil {
-		return nil, err
-	}
 	a.crash("synced")
 	if err := a.converge(ctx, out.Touched); err != nil {
 		return nil, a.takeBack(ctx, before, out.Touched, err)
@@ -51,6 +49,7 @@ func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State,
 // an attachment. The caller closes it. Asking again gives another one.
 func (a *Agent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
 	op.Via = volume.ByDescriptor
+	before := a.State()
 	s, err := a.Do(ctx, op)
 	if err != nil {
 		return nil, err
@@ -61,7 +60,11 @@ func (a *Agent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
 	}
 	for at := range s.AttachmentsOf(v.UUID) {
 		if at.Task == op.Task && (at.Path == op.Path || op.Path == "" && at.Path == v.ContainerPath) {
-			return a.kernel.Hand(ctx, s, at)
+			f, err := a.kernel.Hand(ctx, s, at)
+			if err != nil {
+				err = a.takeBack(ctx, before, []volume.Unit{at.Unit()}, err)
+			}
+			return f, err
 		}
 	}
 	return nil, &volume.Error{Kind: volume.ErrPending, Message: "task " + op.Task + " was released meanwhile"}

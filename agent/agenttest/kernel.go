@@ -55,6 +55,8 @@ type Kernel struct {
 
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
+	// FailHand, if set, is the error of every Hand.
+	FailHand error
 
 	dead bool
 	lost chan string
@@ -330,8 +332,13 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 
 // Hand gives a descriptor of an empty directory in place of a mount.
 func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
+	k.Lock()
+	defer k.Unlock()
 	if _, ok := s.Volume(a.Volume); !ok {
 		return nil, errors.New("no such volume")
+	}
+	if k.FailHand != nil {
+		return nil, k.FailHand
 	}
 	return os.Open(os.TempDir())
 }

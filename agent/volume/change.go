@@ -56,7 +56,8 @@ func (c Change) Durable() bool {
 // Encode gives the change as the journal keeps it.
 func (c Change) Encode() ([]byte, error) { return json.Marshal(c) }
 
-// With gives the next version: s with the changes, in order. s stays as it is.
+// With gives the next version: s with the changes, in order. s stays as it is, and may be
+// read meanwhile; but of one State, With is called by one goroutine at a time.
 func (s *State) With(changes ...Change) *State {
 	n := *s
 	n.Version++
