@@ -152,3 +152,58 @@ func TestATornTailIsCutOnceAndNothingElse(t *testing.T) {
 		t.Errorf("verify after the cut: %+v, %v", r, err)
 	}
 }
+
+func TestTheEndOfTheLogCannotGoMissing(t *testing.T) {
+	t.Parallel()
+	h := acknowledged(t, false)
+	all := names(t, h.fs)
+	spare, last := filepath.Join(dir, all[len(all)-1]), filepath.Join(dir, all[len(all)-2])
+	for what, remove := range map[string]func(fs *crashfs.FS) error{
+		"without the last segment and the spare": func(fs *crashfs.FS) error { return errors.Join(fs.Remove(last), fs.Remove(spare)) },
+		"with an empty last segment and no spare": func(fs *crashfs.FS) error {
+			truncate(t, fs, last, 0)
+			return fs.Remove(spare)
+		},
+		"with an empty last segment": func(fs *crashfs.FS) error {
+			truncate(t, fs, last, 0)
+			return nil
+		},
+	} {
+		image := h.fs.Kill()
+		if err := remove(image); err != nil {
+			t.Fatal(err)
+		}
+		if !survives(t, what, h, image) {
+			t.Errorf("%s the journal was not refused", what)
+		}
+	}
+}
+
+func TestAnEmptyFirstSegmentIsNoticedByItsSpare(t *testing.T) {
+	t.Parallel()
+	h := history{fs: crashfs.New()}
+	if err := h.open(); err != nil {
+		t.Fatal(err)
+	}
+	h.append()
+	h.sync(1)
+	h.fs.ReleaseLocks()
+	truncate(t, h.fs, filepath.Join(dir, "log-000000000001"), 0)
+	if !survives(t, "an empty first segment", h, h.fs) {
+		t.Error("the journal was not refused")
+	}
+}
+
+func TestSealedSegmentsGiveBackTheirRoom(t *testing.T) {
+	t.Parallel()
+	fs := crashfs.New()
+	j := on(t, fs, 1<<20)
+	appendAll(t, j, "one")
+	if _, err := j.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	j.Idle()
+	if n := len(fs.Bytes(filepath.Join(dir, "log-000000000001"))); n != 64+40+32 {
+		t.Errorf("the sealed segment has %d bytes", n)
+	}
+}

@@ -349,3 +349,25 @@ func TestGrownTellsWhenASnapshotIsWorthWhile(t *testing.T) {
 		appendAll(t, j, r)
 	}
 }
+
+func TestAfterAFailedWriteEverythingIsRefusedUntilReopened(t *testing.T) {
+	t.Parallel()
+	fs := crashfs.New()
+	j := on(t, fs, 4096)
+	appendAll(t, j, "one")
+	fs.FailAt(1, syscall.EIO)
+	for range 2 {
+		if _, err := j.Append([]byte("two")); !errors.Is(err, checkpoint.ErrFailed) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("append: %v, want ErrFailed because of EIO", err)
+		}
+	}
+	if err := j.Stats().Failed; !errors.Is(err, checkpoint.ErrFailed) {
+		t.Errorf("the state says %v", err)
+	}
+	_ = j.Close() // says the same
+	j, got := open(t, dir, checkpoint.Options{FS: fs})
+	if !slices.Equal(got, []string{"one"}) {
+		t.Errorf("loaded %q", got)
+	}
+	appendAll(t, j, "two")
+}

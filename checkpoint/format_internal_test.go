@@ -145,3 +145,51 @@ func TestHeadersSayWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestAFrameWithAWrongPositionEndsTheLog(t *testing.T) {
+	t.Parallel()
+	sum := salt(segmentMagic, 7)
+	for name, wrong := range map[string]frame{
+		"a transaction left out": {kind: kindTransaction, seq: 2},
+		"a mark of the future":   {kind: kindMark, seq: 1},
+		"a frame of a snapshot":  {kind: kindTrailer, seq: 1},
+	} {
+		b := header{magic: segmentMagic, generation: 7, first: 1}.encode()
+		b = appendFrame(b, sum, wrong, []byte("wrong"))
+		records, s, err := judged(b, 7)
+		if err != nil || len(records) != 0 || s.next != 1 || s.stop.offset != headerSize {
+			t.Errorf("%s: %q, next %d, %+v, %v", name, records, s.next, s.stop, err)
+		}
+		wrong.synced = 1
+		b = appendFrame(b[:headerSize], sum, wrong, []byte("wrong"))
+		if _, _, err := judged(b, 7); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s, which proves that something is gone: %v", name, err)
+		}
+	}
+}
+
+func TestASnapshotMustBeWhole(t *testing.T) {
+	t.Parallel()
+	sum := salt(snapshotMagic, 7)
+	start := header{magic: snapshotMagic, generation: 7, first: 5, synced: 5}.encode()
+	state := appendFrame(nil, sum, frame{kind: kindState, seq: 5}, []byte("a"))
+	trailer := func(n byte) []byte {
+		return appendFrame(nil, sum, frame{kind: kindTrailer, seq: 5}, []byte{n, 0, 0, 0, 0, 0, 0, 0})
+	}
+	other := appendFrame(nil, sum, frame{kind: kindState, seq: 4}, []byte("a"))
+	for name, b := range map[string][]byte{
+		"no trailer":             slices.Concat(start, state),
+		"a frame too few":        slices.Concat(start, trailer(1)),
+		"a frame too many":       slices.Concat(start, state, state, trailer(1)),
+		"bytes after the end":    slices.Concat(start, state, trailer(1), []byte{0}),
+		"a frame of another one": slices.Concat(start, other, trailer(1)),
+		"a frame of a segment":   slices.Concat(start, appendFrame(nil, sum, frame{kind: kindMark, seq: 5}), trailer(0)),
+	} {
+		if _, err := readSnapshotBytes(b); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n, err := readSnapshotBytes(slices.Concat(start, state, trailer(1))); n != 1 || err != nil {
+		t.Errorf("a whole one: %d records, %v", n, err)
+	}
+}
