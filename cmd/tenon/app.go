@@ -34,13 +34,14 @@ func app(out, errOut io.Writer) *cli.App {
 			"   tenon explain web/data\n\n" +
 			"Exit codes: tenon help exit-codes. Completion: tenon completion bash.",
 		Version:                   version(),
-		Flags:                     globalFlags("TENON_SOCKET"),
+		Flags:                     append(globalFlags("TENON_SOCKET"), cli.HelpFlag),
 		Commands:                  commands(),
 		Reader:                    os.Stdin,
 		Writer:                    out,
 		ErrWriter:                 errOut,
 		ExitErrHandler:            func(*cli.Context, error) {}, // nothing exits but main
 		OnUsageError:              badFlag,
+		CommandNotFound:           showOwnHelp,
 		Action:                    choose,
 		HideHelpCommand:           true,
 		EnableBashCompletion:      true,

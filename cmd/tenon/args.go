@@ -35,9 +35,13 @@ func flagsFirst(flags []cli.Flag, args []string) []string {
 			rest = append(rest, arg)
 		default:
 			first = append(first, arg)
-			if len(args) > 0 && takesNext(flags, arg) {
-				first, args = append(first, args[0]), args[1:]
+			if !takesNext(flags, arg) {
+				continue
 			}
+			if len(args) == 0 { // its value is missing, as the parser will say
+				return first
+			}
+			first, args = append(first, args[0]), args[1:]
 		}
 	}
 	return slices.Concat(first, []string{"--"}, rest)

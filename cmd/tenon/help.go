@@ -24,6 +24,9 @@ func showHelp(c *cli.Context, command []string) error {
 	return c.App.RunContext(c.Context, slices.Concat([]string{c.App.Name}, command, []string{"--help"}))
 }
 
+// showOwnHelp is for --help beside arguments, which the library takes for topics.
+func showOwnHelp(c *cli.Context, _ string) { _ = cli.ShowSubcommandHelp(c) }
+
 // helpText is the help of a command that has no subcommands.
 func helpText(path string, cmd *cli.Command) string {
 	var b strings.Builder

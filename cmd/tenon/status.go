@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"tenon/agent/resource"
 	"tenon/agent/wire"
 )
 
@@ -77,14 +79,29 @@ func (p *page) disks(list []wire.Disk) {
 func (p *page) reservations(list []wire.Reservation) {
 	var rows [][]string
 	for _, r := range list {
-		stack := r.Resource.Reservations
-		var how []string
-		for _, one := range stack {
-			how = append(how, strings.TrimSuffix(strings.TrimPrefix(one.String(), "("), ")"))
-		}
-		rows = append(rows, []string{clean(r.Role), clean(r.Disk), r.Free.String(), clean(strings.Join(how, " "))})
+		rows = append(rows, []string{clean(r.Role), clean(r.Disk), r.Free.String(), clean(describeStack(r.Resource.Reservations))})
 	}
-	p.table([]column{{"role", false}, {"disk", false}, {"free for volumes", true}, {"reservation", false}}, rows)
+	p.table([]column{{"role", false}, {"disk", false}, {"free for volumes", true}, {"reserved", false}}, rows)
+}
+
+// describeStack says what makes a reservation differ from others for the same role.
+func describeStack(stack []resource.Reservation) string {
+	top := stack[len(stack)-1]
+	parts := []string{strings.ToLower(string(top.Type))}
+	if top.Principal != nil {
+		parts = append(parts, "by "+*top.Principal)
+	}
+	for _, label := range top.Labels {
+		if label.Value == nil {
+			parts = append(parts, label.Key)
+		} else {
+			parts = append(parts, label.Key+"="+*label.Value)
+		}
+	}
+	for _, below := range slices.Backward(stack[:len(stack)-1]) {
+		parts = append(parts, "within "+below.Role)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *page) faults(st wire.Status) {
