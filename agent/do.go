@@ -105,6 +105,9 @@ func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 }
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
+	if len(units) == 1 && a.lane(units[0]) != laneRemove {
+		return a.queue.do(ctx, units[0], a.lane(units[0]))
+	}
 	runs := make([]<-chan error, len(units))
 	for i, u := range units {
 		runs[i] = a.queue.add(u, a.lane(u))

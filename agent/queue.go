@@ -77,6 +77,37 @@ func (q *queue) add(u volume.Unit, l lane) <-chan error {
 	return done
 }
 
+// do is add and waiting for the result. Where nothing is in the way the unit is run by the
+// caller itself, which spares two changes of goroutine; ctx does not end a run.
+func (q *queue) do(ctx context.Context, u volume.Unit, l lane) error {
+	it, mine := q.take(u, l)
+	if !mine {
+		select {
+		case err := <-q.add(u, l):
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer q.workers.Done()
+	return q.work(u, it, l, nil)
+}
+
+// take makes a unit run without having been queued, if it is not known to the queue and
+// its lane has room for it at once.
+func (q *queue) take(u volume.Unit, l lane) (*item, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, known := q.items[u]; known || q.ctx.Err() != nil || q.running[l] >= width[l] || len(q.ready[l]) > 0 {
+		return nil, false
+	}
+	it := &item{lane: l, running: true}
+	q.items[u] = it
+	q.running[l]++
+	q.workers.Add(1)
+	return it, true
+}
+
 // enqueue makes a unit ready, unless it is, or runs: then it becomes so afterwards.
 //
 // Preconditions: q.mu is held.
@@ -107,10 +138,11 @@ func (q *queue) start(l lane) {
 	told := it.waiting
 	it.waiting = nil
 	q.running[l]++
-	q.workers.Go(func() { q.work(u, it, l, told) })
+	q.workers.Go(func() { _ = q.work(u, it, l, told) }) // told has its error
 }
 
-func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) {
+// work runs a unit, tells the result to those who wait for it, and goes on in its lane.
+func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) error {
 	again, err := false, q.ctx.Err()
 	if err == nil {
 		again, err = q.run(q.ctx, u)
@@ -124,6 +156,7 @@ func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) {
 	it.running = false
 	q.after(u, it, again)
 	q.start(l)
+	return err
 }
 
 // after decides what becomes of a unit that was run.
