@@ -210,8 +210,10 @@ func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*
 // detach unmounts what the plan has just seen to be ours, wherever it is by now.
 func (h *Host) detach(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox) error {
 	at := a.Path
-	if m, ok := h.moved(t, a); ok {
-		at = strings.TrimPrefix(m.Point, t.Sandbox+"/")
+	if here, err := sb.Find(at); err != nil || !here.Mounted {
+		if m, ok := h.moved(t, a); ok {
+			at = strings.TrimPrefix(m.Point, t.Sandbox+"/")
+		}
 	}
 	point, err := sb.Prepare(at)
 	if err != nil {
@@ -219,6 +221,9 @@ func (h *Host) detach(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox)
 	}
 	defer point.Close()
 	err = mount.Detach(point.Parent, point.Name, a.Lazy)
+	if err == nil {
+		h.unseen(a)
+	}
 	if busy := (*mount.BusyError)(nil); errors.As(err, &busy) {
 		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: err.Error() +
 			"; it is detached when they let go, or at once with --lazy"}

@@ -42,6 +42,13 @@ func (h *Host) sawAt(a *volume.Attachment, id uint64) {
 	h.seenAt[a.Unit()] = id
 }
 
+// unseen forgets it again, once it was unmounted.
+func (h *Host) unseen(a *volume.Attachment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.seenAt, a.Unit())
+}
+
 // moved finds the mount of an attachment that is not at its target, but elsewhere in the
 // task's sandbox: a directory above it was renamed. It looks at that one mount, or, for an
 // attachment that was not seen since the start, at those that were strays then.
@@ -66,9 +73,7 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 			return m, true
 		}
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.seenAt, a.Unit())
+	h.unseen(a)
 	return mount.Info{}, false
 }
 
