@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 	mounttest.RequireRoot(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata",
+		WorkdirRoot:        t.TempDir(),
 		Setup:              setUp,
 		RequireUniqueNames: true,
 		UpdateScripts:      os.Getenv(goldenSet) != "",
@@ -174,9 +175,6 @@ func (h *testHost) cleanUp(t testing.TB) {
 		t.Error(err)
 	}
 	if err := host.RemoveTree([]string{h.disk()}, h.disk()); err != nil {
-		t.Error(err)
-	}
-	if err := os.Mkdir(h.dir, 0o700); err != nil { // which testscript removes
 		t.Error(err)
 	}
 }

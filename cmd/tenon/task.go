@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -50,6 +51,7 @@ func (p *page) tasks(list []wire.Task) {
 		for _, a := range t.Attachments {
 			uses = append(uses, describe(a))
 		}
+		slices.Sort(uses)
 		state := "running"
 		if t.Releasing {
 			state = "releasing"
