@@ -60,7 +60,7 @@ func (h *Host) seeVolume(s *volume.State, v *volume.Volume) (volume.SeenVolume, 
 
 func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 	if t.Own {
-		if seen.Sandbox, err = h.sandboxExists(t.Sandbox); err != nil {
+		if seen.Sandbox, err = h.sandboxMade(t.Sandbox); err != nil {
 			return seen, err
 		}
 	}
@@ -77,15 +77,14 @@ func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 	return seen, err
 }
 
-func (h *Host) sandboxExists(path string) (bool, error) {
-	sb, err := h.sandbox(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+// sandboxMade says whether a sandbox of the agent's own is there. Something else in its
+// place is none.
+func (h *Host) sandboxMade(path string) (bool, error) {
+	r, rel, err := h.root(path)
 	if err != nil {
 		return false, err
 	}
-	return true, sb.Close()
+	return r.Made(rel)
 }
 
 func (h *Host) sandbox(path string) (*sandbox.Sandbox, error) {

@@ -98,7 +98,7 @@ func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) er
 			return err
 		}
 		if step.Kind == volume.MakeSandbox {
-			return r.Make(rel, 0, 0)
+			return refused(r.Make(rel, s.Boot, 0, 0))
 		}
 		return r.Remove(ctx, rel)
 	case volume.MakeCgroup, volume.RemoveCgroup:
@@ -172,7 +172,7 @@ func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox
 // refused gives the kind of an error of a sandbox: what lies in the way is the doing of
 // whoever can write there, and no failure of the host.
 func refused(err error) error {
-	for _, way := range []error{sandbox.ErrNotDirectory, sandbox.ErrNotEmpty, sandbox.ErrMoved, mount.ErrMounted} {
+	for _, way := range []error{sandbox.ErrNotDirectory, sandbox.ErrNotEmpty, sandbox.ErrMoved, sandbox.ErrNotOurs, mount.ErrMounted} {
 		if errors.Is(err, way) {
 			return &volume.Error{Kind: volume.ErrExists, Message: err.Error(), Cause: err}
 		}

@@ -49,7 +49,7 @@ func newRoot(t testing.TB) *Root {
 func newSandbox(t testing.TB) (r *Root, s *Sandbox, dir string) {
 	t.Helper()
 	r = newRoot(t)
-	must(t, r.Make("task", 0, 0))
+	must(t, r.Make("task", "boot", 0, 0))
 	s, err := r.Open("task")
 	must(t, err)
 	t.Cleanup(func() { s.Close() })

@@ -46,6 +46,20 @@ func openDir(parent *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// makeDir is mkdir(2) of name in parent, for root alone, and says whether it was not
+// there before.
+func makeDir(parent *os.File, name string) (made bool, err error) {
+	err = retry(func() error { return unix.Mkdirat(int(parent.Fd()), name, 0o700) })
+	runtime.KeepAlive(parent)
+	if errors.Is(err, unix.EEXIST) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &fs.PathError{Op: "mkdir", Path: filepath.Join(parent.Name(), name), Err: err}
+	}
+	return true, nil
+}
+
 // removeDir is rmdir(2) of name in parent.
 func removeDir(parent *os.File, name string) error {
 	err := retry(func() error { return unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR) })

@@ -12,9 +12,11 @@
 //     resolved is used by descriptor; what was mounted is verified afterwards.
 //   - Sandboxes lie on a private mount of their own, so that nothing mounted in
 //     them propagates, and no directory of one can be renamed to the outside.
-//   - Nothing mounted is ever removed with a sandbox.
+//   - Nothing mounted is ever removed with a sandbox, and no directory that was not
+//     made here: each has a Mark.
 //
-// Nothing is synced: sandboxes and mount points are void after a power cut.
+// Nothing is synced: sandboxes and mount points are void after a power cut, and Own
+// lists what it has left of them.
 // Functions are safe for concurrent use, but for Close and Unmount.
 package sandbox
 
@@ -41,6 +43,7 @@ const (
 type Root struct {
 	path string
 	dir  *os.File // O_PATH, the root of its own mount
+	attr string   // name of the attribute that marks sandboxes
 }
 
 // OpenRoot opens the allowed sandbox root at path, which is trusted. A missing one
@@ -54,7 +57,11 @@ func OpenRoot(path string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount sandbox root %s: %w", path, err)
 	}
-	return &Root{path: path, dir: dir}, nil
+	attr, err := markName(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("look into sandbox root: %w", err), dir.Close())
+	}
+	return &Root{path: path, dir: dir, attr: attr}, nil
 }
 
 // makeRoot makes the directory and, with mode 0755, what is missing above it.
@@ -84,32 +91,47 @@ func (r *Root) Unmount() error {
 	return errors.Join(r.Close(), mount.SelfUnmount(r.path))
 }
 
-// Make makes the sandbox of a task, <root>/<task>, with mode 0750 and the given owner,
-// or gives these to one that is there. task is one name.
-func (r *Root) Make(task string, uid, gid int) error {
-	if err := r.make(task, uid, gid); err != nil {
+// Make makes the sandbox of a task, <root>/<task>, with mode 0750, the given owner and
+// its mark, or gives these to one that it has made before. task is one name, boot the
+// kernel's. Anything else that lies there is ErrNotOurs and stays as it is, but for an
+// empty directory of root's: a Make that was interrupted leaves one.
+//
+// Crash: nothing, an empty directory without its mark, or one with it; Make goes on. A
+// power cut may also take back all of it.
+func (r *Root) Make(task, boot string, uid, gid int) error {
+	if err := r.make(Mark{Task: task, Boot: boot}, uid, gid); err != nil {
 		return fmt.Errorf("make sandbox %q in %s: %w", task, r.path, err)
 	}
 	return nil
 }
 
-func (r *Root) make(task string, uid, gid int) error {
-	if err := checkTask(task); err != nil {
+func (r *Root) make(m Mark, uid, gid int) error {
+	if err := checkTask(m.Task); err != nil {
 		return err
 	}
 	if uid < 0 || gid < 0 { // chown(2) would leave them as they are
 		return fmt.Errorf("%d:%d is not a user and a group: %w", uid, gid, unix.EINVAL)
 	}
-	parent, name, err := mount.MkdirBeneath(r.dir, task, 0o700)
+	made, err := makeDir(r.dir, m.Task)
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
-	dir, err := openDir(parent, name)
+	dir, err := r.openPlace(m.Task)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
+	if !made {
+		if _, err := r.judge(dir, m.Task); err != nil {
+			return err
+		}
+	}
+	if err := r.write(dir, m); err != nil {
+		if made {
+			err = errors.Join(err, removeDir(r.dir, m.Task))
+		}
+		return err
+	}
 	return errors.Join(dir.Chown(uid, gid), dir.Chmod(taskMode))
 }
 
@@ -126,9 +148,12 @@ func (r *Root) Open(task string) (*Sandbox, error) {
 	return &Sandbox{dir: dir}, nil
 }
 
-// Remove removes the sandbox of a task with all that is in it, if it is there. While
-// anything is mounted inside it removes nothing and fails with mount.ErrMounted and
-// the path. ctx ends it between two files; another Remove goes on.
+// Remove removes the sandbox of a task with all that is in it, if it is there. What
+// Make has not made is ErrNotOurs and stays. While anything is mounted inside it removes
+// nothing and fails with mount.ErrMounted and the path. ctx ends it between two files;
+// another Remove goes on.
+//
+// Crash: any part of it, with its mark, which goes last; Remove goes on.
 //
 // It looks for mounts first, down to 64 levels. One that is deeper, or that comes
 // while it removes, is left as it is all the same, but stops it half way.
@@ -142,6 +167,21 @@ func (r *Root) Remove(ctx context.Context, task string) error {
 func (r *Root) remove(ctx context.Context, task string) error {
 	if err := checkTask(task); err != nil {
 		return err
+	}
+	dir, err := r.openPlace(task)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	marked, err := r.judge(dir, task)
+	if err != nil {
+		return err
+	}
+	if !marked {
+		return removeDir(r.dir, task)
 	}
 	if err := checkUnmounted(ctx, r.dir, task, maxDepth); err != nil {
 		return err

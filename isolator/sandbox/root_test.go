@@ -81,7 +81,7 @@ func TestUnmountIsRefusedWhileAVolumeIsInside(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "root")
 	r, err := OpenRoot(path)
 	must(t, err)
-	must(t, r.Make("task", 0, 0))
+	must(t, r.Make("task", "boot", 0, 0))
 	s, err := r.Open("task")
 	must(t, err)
 	p, err := s.Prepare("data")
@@ -102,7 +102,7 @@ func TestMakeGivesASandboxToItsUserWhateverTheUmask(t *testing.T) {
 	old := unix.Umask(0o777)
 	defer unix.Umask(old)
 	for _, owner := range [][2]int{{1000, 2000}, {0, 0}, {1234, 4321}} {
-		must(t, r.Make("task", owner[0], owner[1]))
+		must(t, r.Make("task", "boot", owner[0], owner[1]))
 		want := fmt.Sprintf("drwxr-x--- %d:%d task\n", owner[0], owner[1])
 		if got := tree(t, r.Path()); got != want {
 			t.Errorf("made %q, want %q", got, want)
@@ -118,12 +118,12 @@ func TestMakeRefusesWhatIsNoSandbox(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(r.Path(), "file"), nil, 0o600))
 	before := tree(t, r.Path())
 	for _, task := range []string{"", ".", "..", "../x", "/etc", "a/b", "a/", "a\x00b", "link", "file"} {
-		if err := r.Make(task, 0, 0); err == nil {
+		if err := r.Make(task, "boot", 0, 0); err == nil {
 			t.Errorf("Make(%q) was done", task)
 		}
 	}
-	wantError(t, r.Make("task", -1, 0), unix.EINVAL, "task", r.Path())
-	wantError(t, r.Make("task", 0, -1), unix.EINVAL, "task", r.Path())
+	wantError(t, r.Make("task", "boot", -1, 0), unix.EINVAL, "task", r.Path())
+	wantError(t, r.Make("task", "boot", 0, -1), unix.EINVAL, "task", r.Path())
 	if diff := cmp.Diff(before, tree(t, r.Path())); diff != "" {
 		t.Errorf("changed (-before +after):\n%s", diff)
 	}
@@ -162,7 +162,7 @@ func TestRemoveTakesEverythingAndNothingElse(t *testing.T) {
 	r, _, dir := newSandbox(t)
 	outside := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "kept"), nil, 0o600))
-	must(t, r.Make("neighbour", 0, 0))
+	must(t, r.Make("neighbour", "boot", 0, 0))
 	must(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	must(t, os.WriteFile(filepath.Join(dir, "a", "b", "file"), nil, 0o400))
 	must(t, os.Symlink(outside, filepath.Join(dir, "a", "out")))
@@ -245,7 +245,7 @@ func TestRemoveOfASandboxThatIsItselfAMountIsRefused(t *testing.T) {
 	volume := newVolume(t)
 	must(t, unix.Mount(volume.dir.Name(), dir, "", unix.MS_BIND, ""))
 	wantError(t, r.Remove(t.Context(), "task"), mount.ErrMounted, dir)
-	wantError(t, r.Make("task", 1, 1), mount.ErrMounted, dir)
+	wantError(t, r.Make("task", "boot", 1, 1), mount.ErrMounted, dir)
 	_, err := r.Open("task")
 	wantError(t, err, mount.ErrMounted, dir)
 	must(t, unix.Unmount(dir, 0))
