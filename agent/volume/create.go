@@ -18,8 +18,9 @@ type Create struct {
 // space goes back to the reservation that it came from (spec.md 3.7). The volume is
 // named by Ref ("role/id" or UUID) or, where that is empty, by the resource that it
 // is, which must match in all but container path, mode and principal. Refused with
-// ErrInvalid, ErrNotFound, ErrInUse (with the holders) or ErrUnavailable. Destroying a
-// volume that is being destroyed changes nothing.
+// ErrInvalid, ErrNotFound, ErrInUse (with the holders) or ErrUnavailable. A volume that
+// is being destroyed has no name any more: by name or resource it is ErrNotFound, by
+// UUID it changes nothing.
 type Destroy struct {
 	Ref    string
 	Volume resource.Resource
