@@ -38,6 +38,7 @@ type world struct {
 	fuse int // points until the crash; 0 is never
 
 	volumes map[volume.UUID]int // births of volumes whose making was acknowledged
+	squat   string              // a user's directory where an agent would make a sandbox, if any
 	pid     int
 }
 
@@ -102,6 +103,7 @@ func (w *world) recover() {
 			w.fs = w.fs.Crash(crashfs.Survival(w.rng.IntN(3)), w.rng.Uint64())
 			w.k.Reboot()
 			w.boot++
+			w.settleThere()
 		}
 		w.k.Revive()
 		w.light(0)
@@ -114,6 +116,24 @@ func (w *world) recover() {
 				return
 			}
 		}
+	}
+}
+
+// settleThere lets a user make a directory where a task had its sandbox, perhaps.
+func (w *world) settleThere() {
+	dir := path.Join(agenttest.Root, fmt.Sprint("t", w.rng.IntN(3)))
+	if _, there := w.k.Sandboxes[dir]; !there && w.squat == "" {
+		w.k.Sandboxes[dir], w.squat = "", dir
+	}
+}
+
+// leave lets that user remove it again.
+func (w *world) leave() {
+	w.k.Lock()
+	defer w.k.Unlock()
+	if w.squat != "" {
+		delete(w.k.Sandboxes, w.squat)
+		w.squat = ""
 	}
 }
 
@@ -182,6 +202,12 @@ func (w *world) check(seed uint64) {
 		}
 	}
 	mounts, sandboxes := 0, 0
+	if w.squat != "" {
+		sandboxes++
+		if boot, there := w.k.Sandboxes[w.squat]; !there || boot != "" {
+			fail("directory %s of a user was taken", w.squat)
+		}
+	}
 	for t := range s.Tasks("") {
 		if t.Releasing {
 			fail("task %s is still being released", t.ID)
@@ -246,6 +272,7 @@ func history(t *testing.T, seed uint64) (crashes int) {
 			}
 		}
 		if w.rng.IntN(2) == 0 {
+			w.leave() // or what is recorded by then would wait for it
 			w.light(1 + w.rng.IntN(8))
 		}
 		_, err := w.agent.Do(t.Context(), op)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -239,6 +240,34 @@ func TestAStoppedAgentRefusesAndLeavesTasksAlone(t *testing.T) {
 	}
 	if len(k.Mounts) != 1 {
 		t.Errorf("stopping has unmounted: %v", k.Mounts)
+	}
+}
+
+func TestASandboxThatIsLeftOverGoesAndAUsersDirectoryStays(t *testing.T) {
+	t.Parallel()
+	k, user := agenttest.NewKernel(), agenttest.Root+"/user"
+	a, stop := agenttest.StartOn(t, k, t.TempDir(), "boot-1")
+	must(t, a, volume.Claim{Task: "task"})
+	k.Lock()
+	k.Sandboxes[user] = ""
+	k.Unlock()
+	if _, err := a.Do(t.Context(), volume.Claim{Task: "user"}); !errors.Is(err, volume.ErrExists) {
+		t.Errorf("claim where a user has a directory: %v, want exists", err)
+	}
+	if n := a.State().CountTasks(); n != 1 {
+		t.Errorf("%d tasks, want the one that has its sandbox", n)
+	}
+	stop()
+	// Without a journal: in the same boot the task may be alive, in another it is not.
+	for _, c := range []struct {
+		boot string
+		want map[string]string
+	}{{"boot-1", map[string]string{agenttest.Root + "/task": "boot-1", user: ""}}, {"boot-2", map[string]string{user: ""}}} {
+		a, stop := agenttest.StartOn(t, k, t.TempDir(), c.boot)
+		if n := a.State().CountTasks(); n != 0 || !maps.Equal(k.Sandboxes, c.want) {
+			t.Errorf("%s: %d tasks, sandboxes %v, want %v", c.boot, n, k.Sandboxes, c.want)
+		}
+		stop()
 	}
 }
 

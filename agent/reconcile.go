@@ -93,13 +93,15 @@ func (a *Agent) settle(u volume.Unit, seen volume.Seen) (settled bool, err error
 }
 
 // follow queues the units that depend on what was settled: the attachments of a task
-// that ended, a released task whose last attachment went, the volumes of a disk that
-// came or went.
+// that ended, a released task whose last attachment went or whose sandbox was left over,
+// the volumes of a disk that came or went.
 func (a *Agent) follow(changes []volume.Change) {
 	for _, c := range changes {
 		switch {
 		case c.Attachment != nil:
 			a.queue.add(c.Attachment.Unit(), laneTask)
+		case c.Task != nil && c.Task.Releasing:
+			a.queue.add(volume.UnitOfTask(c.Task.ID), laneTask)
 		case c.Drop != nil && c.Drop.Path != "":
 			if t, ok := a.State().Task(c.Drop.Task); ok && t.Releasing {
 				a.queue.add(volume.UnitOfTask(t.ID), laneTask)

@@ -47,11 +47,11 @@ type Kernel struct {
 	sync.Mutex
 	Pools     map[string]*Pool // by key of the disk
 	dirs      []string
-	Mounts    map[string]Mount // by sandbox path joined with the container path
-	Sandboxes map[string]bool
-	Cgroups   map[string]bool // the value says whether processes are inside
-	Processes map[int]uint64  // start times by pid
-	Births    int             // directories ever made
+	Mounts    map[string]Mount  // by sandbox path joined with the container path
+	Sandboxes map[string]string // directories, with the boot in which an agent made it; "" is somebody else's
+	Cgroups   map[string]bool   // the value says whether processes are inside
+	Processes map[int]uint64    // start times by pid
+	Births    int               // directories ever made
 
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
@@ -100,13 +100,13 @@ func NewKernel(dirs ...string) *Kernel {
 	return k
 }
 
-// Reboot ends every process and every mount.
+// Reboot ends every process and every mount. Directories stay.
 func (k *Kernel) Reboot() {
 	k.Lock()
 	defer k.Unlock()
 	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
 	if k.Sandboxes == nil {
-		k.Sandboxes = map[string]bool{}
+		k.Sandboxes = map[string]string{}
 	}
 }
 
@@ -131,6 +131,9 @@ func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (see
 	switch u.Kind {
 	case volume.DiskUnit:
 		seen.Disk = k.seeDisk(k.Pools[u.Disk])
+		if u.Disk == "" {
+			seen.Disk.Leftover = k.leftovers(s)
+		}
 	case volume.VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {
 			seen.Volume = k.seeVolume(s, v)
@@ -155,6 +158,17 @@ func (k *Kernel) seeDisk(p *Pool) volume.SeenDisk {
 	return volume.SeenDisk{Empty: empty, Pool: p.UUID}
 }
 
+// leftovers are the sandboxes that an agent made in another boot for tasks that are not
+// known.
+func (k *Kernel) leftovers(s *volume.State) (left []volume.Leftover) {
+	for dir, boot := range k.Sandboxes {
+		if _, known := s.Task(path.Base(dir)); !known && boot != "" && boot != s.Boot {
+			left = append(left, volume.Leftover{Task: path.Base(dir), Sandbox: dir})
+		}
+	}
+	return left
+}
+
 func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenVolume) {
 	p := k.Pools[v.Disk]
 	if d, ok := s.Disk(v.Disk); p == nil || p.Missing || !ok || p.UUID != d.Pool {
@@ -169,7 +183,7 @@ func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenV
 }
 
 func (k *Kernel) seeTask(t *volume.Task) (seen volume.SeenTask) {
-	seen.Sandbox = k.Sandboxes[t.Sandbox]
+	seen.Sandbox = k.Sandboxes[t.Sandbox] != ""
 	seen.Inside, seen.Cgroup = k.Cgroups[t.Lease.Cgroup]
 	start, alive := k.Processes[t.Lease.PID]
 	seen.Claimant = alive && start == t.Lease.Start
@@ -211,7 +225,7 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 		return k.doVolume(k.Pools[v.Disk], v, step.Kind)
 	case volume.TaskUnit:
 		t, _ := s.Task(step.Unit.Task)
-		return k.doTask(t, step.Kind)
+		return k.doTask(s, t, step.Kind)
 	}
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
@@ -256,15 +270,23 @@ func (k *Kernel) make(p *Pool, v *volume.Volume) error {
 	return nil
 }
 
-func (k *Kernel) doTask(t *volume.Task, kind volume.StepKind) error {
+func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) error {
+	boot, there := k.Sandboxes[t.Sandbox]
+	foreign := there && boot == ""
 	switch kind {
 	case volume.MakeSandbox:
-		k.Sandboxes[t.Sandbox] = true
+		if foreign {
+			return &volume.Error{Kind: volume.ErrExists, Message: "sandbox " + t.Sandbox + " is somebody else's"}
+		}
+		k.Sandboxes[t.Sandbox] = s.Boot
 	case volume.MakeCgroup:
 		k.Cgroups[t.Lease.Cgroup] = false
 	case volume.RemoveCgroup:
 		delete(k.Cgroups, t.Lease.Cgroup)
 	case volume.RemoveSandbox:
+		if foreign {
+			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)
+		}
 		delete(k.Sandboxes, t.Sandbox)
 	default:
 		return fmt.Errorf("no step %s for a task", kind)

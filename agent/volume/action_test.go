@@ -27,7 +27,7 @@ type action struct {
 var kinds = strings.Fields(`nothing
 	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter
 	create create create destroy destroy destroy reserve refine refine unreserve carve
-	write write write busy busy idle idle foreign lose away back back compact restart`)
+	write write write busy busy idle idle foreign lose away back back compact restart squat`)
 
 func drawAction(t *rapid.T) action {
 	small := func(name string, most int) int { return rapid.IntRange(0, most).Draw(t, name) }

@@ -69,6 +69,9 @@ func (h *history) act(a action) {
 		list = h.happen(a)
 		before = h.o
 	}
+	if len(list) > 0 {
+		h.w.leave("/s/" + a.task())
+	}
 	after, kind := h.predict(list)
 	h.w.crashIn, h.w.failIn, h.w.failAfter = a.CrashIn, a.FailIn, a.FailAfter
 	var err error
@@ -195,6 +198,10 @@ func (h *history) happen(a action) []Operation {
 		w.pools[v.disk].away = a.Kind == "away"
 	case "write":
 		h.write(a)
+	case "squat":
+		if _, ok := h.n.s.Task(a.task()); !ok {
+			w.squat("/s/" + a.task())
+		}
 	case "compact":
 		h.n.compact()
 	case "restart":
@@ -234,6 +241,9 @@ func (h *history) write(a action) {
 
 // check holds the state against every law, and finds the candidate that it agrees with.
 func (h *history) check(candidates []oracle) {
+	if len(h.w.leftovers(h.n.s)) > 0 {
+		h.n.sweep() // what waited for a task of its name goes at the next start
+	}
 	if what := h.n.unquiet(); what != "" {
 		h.fail("not quiet: %s", what)
 	}
@@ -247,7 +257,7 @@ func (h *history) check(candidates []oracle) {
 		h.fail("got\n%s\nwant\n%s", got, strings.Join(want, "\n-- or --\n"))
 	}
 	h.o = candidates[agreed].settled(h.w)
-	if err := errors.Join(h.n.s.Check(), checkIndexes(h.n.s), h.checkData(), h.checkMounts(), h.checkHolders()); err != nil {
+	if err := errors.Join(h.n.s.Check(), checkIndexes(h.n.s), h.checkData(), h.checkMounts(), h.checkHolders(), h.checkSandboxes()); err != nil {
 		h.fail("%v", err)
 	}
 	if !h.w.leftAlone() {
@@ -303,6 +313,23 @@ func (h *history) checkMounts() error {
 	for target, m := range h.w.mounts {
 		if m.volume != "" && !wanted[target] {
 			return fmt.Errorf("volume %s is mounted at %s for nobody", m.volume, target)
+		}
+	}
+	return nil
+}
+
+// checkSandboxes: what agents have made is there for the tasks that have it, and for
+// nobody else.
+func (h *history) checkSandboxes() error {
+	wanted := map[string]bool{}
+	for id, t := range h.o.tasks {
+		if wanted[t.sandbox] = t.own; t.own && h.w.sandboxes[t.sandbox] != h.w.boot {
+			return fmt.Errorf("task %s has no sandbox %s of this boot", id, t.sandbox)
+		}
+	}
+	for dir, boot := range h.w.sandboxes {
+		if boot > 0 && !wanted[dir] {
+			return fmt.Errorf("sandbox %s of boot %d is left for nobody", dir, boot)
 		}
 	}
 	return nil

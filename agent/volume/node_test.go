@@ -169,6 +169,8 @@ func (n *node) follow(changes []Change) {
 		switch {
 		case c.Attachment != nil:
 			n.queue = append(n.queue, c.Attachment.Unit())
+		case c.Task != nil:
+			n.queue = append(n.queue, UnitOfTask(c.Task.ID))
 		case c.Drop != nil && c.Drop.Path != "":
 			n.queue = append(n.queue, UnitOfTask(c.Drop.Task))
 		case c.Fault != nil && c.Fault.Unit.Kind == DiskUnit:

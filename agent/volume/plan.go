@@ -35,6 +35,17 @@ type SeenDisk struct {
 	Missing string // why the directory can't be used at all; empty when it can
 	Empty   bool   // no marker, and nothing else
 	Pool    string // UUID in the marker
+
+	// Leftover, of the root disk, are sandboxes that the agent made in an earlier boot for
+	// tasks that the state does not know: a power cut has taken their records, which nobody
+	// waits for. One of the running boot is none, for its task may be alive.
+	Leftover []Leftover
+}
+
+// Leftover is a sandbox that outlived the record of its task.
+type Leftover struct {
+	Task    string
+	Sandbox string // absolute path
 }
 
 // SeenVolume is what was observed of a volume's directories.
@@ -49,7 +60,7 @@ type SeenVolume struct {
 
 // SeenTask is what was observed of a task.
 type SeenTask struct {
-	Sandbox  bool // its directory exists
+	Sandbox  bool // the directory that the agent made for it exists
 	Cgroup   bool // its cgroup exists
 	Claimant bool // the process that claimed for it lives
 	Inside   bool // processes are in its cgroup

@@ -99,6 +99,8 @@ func diskSituations() []situation {
 			"its pool":               {Pool: "p"},
 			"another pool":           {Pool: "q"},
 			"missing, empty besides": {Missing: "no permission", Empty: true},
+			"its pool, a leftover":   {Pool: "p", Leftover: []Leftover{{"left", "/s/left"}}},
+			"missing, a leftover":    {Missing: "no such directory", Leftover: []Leftover{{"left", "/s/left"}}},
 		} {
 			want := string(d.Phase) + flagText(d.Absent, ", not configured")
 			all = append(all, situation{want, have, Empty().With(Change{Disk: &d}), UnitOfDisk(""), Seen{Disk: seen}})
@@ -220,6 +222,29 @@ func TestPlanAndSettleAsTheTablesSay(t *testing.T) {
 		if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" {
 			t.Errorf("%s (-want +got; -update writes it anew):\n%s", file, d)
 		}
+	}
+}
+
+func TestALeftoverIsReleasedUnlessATaskHasItsNameOrItsPlace(t *testing.T) {
+	t.Parallel()
+	s := Empty().With(Change{Disk: &Disk{Pool: "p", Phase: Ready}}, Change{Task: &Task{ID: "named", Sandbox: "/else/where"}},
+		Change{Task: &Task{ID: "placed", Sandbox: "/s/there"}}, Change{Task: &Task{ID: "inside", Sandbox: "/s/above/in"}})
+	seen := Seen{Disk: SeenDisk{Pool: "p", Leftover: []Leftover{{"named", "/s/named"}, {"left", "/s/left"}, {"there", "/s/there"},
+		{"above", "/s/above"}, {"theresa", "/s/theresa"}}}}
+	after := s.With(Settle(s, UnitOfDisk(""), seen, second)...)
+	want := []string{"+ task left /s/left own releasing", "+ task theresa /s/theresa own releasing"}
+	if d := cmp.Diff(want, difference(dump(s), dump(after))); d != "" {
+		t.Errorf("settled (-want +got):\n%s", d)
+	}
+	if again := Settle(after, UnitOfDisk(""), seen, second); len(again) > 0 {
+		t.Errorf("settled again: %d changes", len(again))
+	}
+	u := UnitOfTask("left")
+	if steps := Plan(after, u, Seen{Task: SeenTask{Sandbox: true}}); len(steps) != 1 || steps[0] != (Step{RemoveSandbox, u}) {
+		t.Errorf("its plan is %v", steps)
+	}
+	if gone := Settle(after, u, Seen{}, second); len(gone) != 1 || gone[0].Drop == nil || gone[0].Drop.Task != "left" {
+		t.Errorf("without its sandbox it settles to %+v", gone)
 	}
 }
 

@@ -13,7 +13,7 @@ func Settle(s *State, u Unit, seen Seen, now time.Time) []Change {
 	switch u.Kind {
 	case DiskUnit:
 		if d, ok := s.Disk(u.Disk); ok {
-			return settleDisk(s, d, seen.Disk, now)
+			return append(settleDisk(s, d, seen.Disk, now), settleLeftovers(s, seen.Disk.Leftover, now)...)
 		}
 	case VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {
@@ -52,6 +52,19 @@ func settleDisk(s *State, d *Disk, seen SeenDisk, now time.Time) []Change {
 		return s.Faulty(u, ErrUnavailable, fmt.Sprintf("its pool %s is not there (is the disk mounted?)", d.Pool), now)
 	}
 	return s.Faulty(u, ErrUnavailable, fmt.Sprintf("it holds pool %s where %s should be", seen.Pool, d.Pool), now)
+}
+
+// settleLeftovers makes sandboxes that are left over those of tasks that are being
+// released, which is how sandboxes go. What a task has by now, in name or place, is its.
+func settleLeftovers(s *State, left []Leftover, now time.Time) []Change {
+	var changes []Change
+	for _, l := range left {
+		_, known := s.Task(l.Task)
+		if _, used := s.overlapping(l.Sandbox); !known && !used {
+			changes = append(changes, Change{Task: &Task{ID: l.Task, Sandbox: l.Sandbox, Own: true, Since: now, Releasing: true}})
+		}
+	}
+	return changes
 }
 
 // settleVolume turns what was observed of a volume into changes: it is ready once it

@@ -18,7 +18,9 @@ type world struct {
 	pools     map[string]*poolDir
 	mounts    map[string]mounted // by sandbox joined with the path in it
 	busy      map[string]bool    // targets that a process uses
-	sandboxes map[string]bool    // directories
+	sandboxes map[string]int     // directories, with the boot in which an agent made it; 0 is somebody else
+	removed   map[string]int     // sandboxes that a power cut may bring back
+	squats    map[string]bool    // directories that users have made where agents make sandboxes
 	cgroups   map[string]bool    // the value says whether processes are inside
 	alive     map[int]bool       // processes
 	published map[UUID]bool      // ever, for good
@@ -63,7 +65,7 @@ type journal struct {
 type crash struct{} // panics through an agent that ends
 
 func newWorld(fatal func(string, ...any)) *world {
-	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]bool{}, published: map[UUID]bool{}, crashIn: -1, failIn: -1}
+	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]int{}, removed: map[string]int{}, squats: map[string]bool{}, published: map[UUID]bool{}, crashIn: -1, failIn: -1}
 	for _, key := range []string{"", dataDisk} {
 		w.pools[key] = &poolDir{incoming: map[UUID]*directory{}, live: map[UUID]*directory{}, trash: map[UUID]*directory{}}
 	}
@@ -85,7 +87,39 @@ func (w *world) cut(survive int) {
 		}
 		maps.DeleteFunc(p.incoming, func(id UUID, _ *directory) bool { return survive%3 > 0 && id != "stranger" })
 	}
+	w.cutSandboxes(survive)
 	w.reboot()
+}
+
+// cutSandboxes loses those of this boot, or brings removed ones back: nothing of them is
+// ever synced.
+func (w *world) cutSandboxes(survive int) {
+	if survive%5 == 1 {
+		maps.DeleteFunc(w.sandboxes, func(_ string, boot int) bool { return boot == w.boot })
+	}
+	for dir, boot := range w.removed {
+		if _, there := w.sandboxes[dir]; !there && survive%3 == 1 {
+			w.sandboxes[dir] = boot
+		}
+	}
+	clear(w.removed)
+}
+
+// squat lets a user make a directory where an agent would make one, or remove it again.
+func (w *world) squat(dir string) {
+	if _, there := w.sandboxes[dir]; !there {
+		w.sandboxes[dir], w.squats[dir] = 0, true
+	} else {
+		w.leave(dir)
+	}
+}
+
+// leave lets the user who has squatted there go.
+func (w *world) leave(dir string) {
+	if w.squats[dir] {
+		delete(w.squats, dir)
+		delete(w.sandboxes, dir)
+	}
 }
 
 func (w *world) reboot() {
@@ -111,7 +145,7 @@ func (w *world) addStrangers() {
 		}
 	}
 	for _, dir := range foreignDirs {
-		w.sandboxes[dir] = true
+		w.sandboxes[dir] = 0
 	}
 }
 
@@ -126,7 +160,12 @@ func (w *world) leftAlone() bool {
 			}
 		}
 	}
-	return !slices.ContainsFunc(foreignDirs, func(dir string) bool { return !w.sandboxes[dir] })
+	for _, dir := range slices.AppendSeq(slices.Clone(foreignDirs), maps.Keys(w.squats)) {
+		if boot, there := w.sandboxes[dir]; !there || boot != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // observe looks at a unit.
@@ -138,6 +177,9 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 		if p.away {
 			seen.Disk = SeenDisk{Missing: "it is away"}
 		}
+		if u.Disk == "" {
+			seen.Disk.Leftover = w.leftovers(s)
+		}
 	case VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {
 			seen.Volume = w.observeVolume(s, v)
@@ -145,7 +187,7 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 	case TaskUnit:
 		if t, ok := s.Task(u.Task); ok {
 			inside, cgroup := w.cgroups[t.Lease.Cgroup]
-			seen.Task = SeenTask{Sandbox: w.sandboxes[t.Sandbox], Cgroup: cgroup, Inside: inside, Claimant: w.alive[t.Lease.PID]}
+			seen.Task = SeenTask{Sandbox: w.sandboxes[t.Sandbox] > 0, Cgroup: cgroup, Inside: inside, Claimant: w.alive[t.Lease.PID]}
 		}
 	case AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {
@@ -154,6 +196,16 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 		}
 	}
 	return seen
+}
+
+// leftovers are the sandboxes of an earlier boot that no task has.
+func (w *world) leftovers(s *State) (left []Leftover) {
+	for _, dir := range slices.Sorted(maps.Keys(w.sandboxes)) {
+		if _, known := s.Task(path.Base(dir)); !known && w.sandboxes[dir] > 0 && w.sandboxes[dir] < w.boot {
+			left = append(left, Leftover{path.Base(dir), dir})
+		}
+	}
+	return left
 }
 
 func (w *world) observeVolume(s *State, v *Volume) SeenVolume {
@@ -269,15 +321,19 @@ func (w *world) doTask(t *Task, kind StepKind) {
 	}
 	switch kind {
 	case MakeSandbox:
-		w.sandboxes[t.Sandbox] = true
+		if w.squats[t.Sandbox] {
+			w.fatal("a user's %s is taken over", t.Sandbox)
+		}
+		w.sandboxes[t.Sandbox] = w.boot
 	case MakeCgroup:
 		w.cgroups[t.Lease.Cgroup] = false
 	case RemoveCgroup:
 		delete(w.cgroups, t.Lease.Cgroup)
 	case RemoveSandbox:
-		if !t.Own {
+		if !t.Own || w.sandboxes[t.Sandbox] == 0 {
 			w.fatal("foreign sandbox %s is removed", t.Sandbox)
 		}
+		w.removed[t.Sandbox] = w.sandboxes[t.Sandbox]
 		delete(w.sandboxes, t.Sandbox)
 	}
 }
@@ -312,7 +368,7 @@ func (w *world) text() string {
 		p := w.pools[key]
 		fmt.Fprintf(&b, "pool %q %s away=%v incoming %v live %v trash %v\n", key, p.uuid, p.away, keysOf(p.incoming), keysOf(p.live), keysOf(p.trash))
 	}
-	fmt.Fprintf(&b, "mounts %v busy %v sandboxes %v cgroups %v alive %v\n", w.mounts, w.busy, keysOf(w.sandboxes), w.cgroups, w.alive)
+	fmt.Fprintf(&b, "mounts %v busy %v sandboxes %v cgroups %v alive %v\n", w.mounts, w.busy, w.sandboxes, w.cgroups, w.alive)
 	return b.String()
 }
 
