@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +29,10 @@ type node struct {
 	stop func()
 }
 
-func start(t *testing.T, dir string) *node {
+func start(t *testing.T, dir string) *node { t.Helper(); return startIn(t, dir, "this") }
+
+// startIn is start in a boot of that name.
+func startIn(t *testing.T, dir, boot string) *node {
 	t.Helper()
 	mounttest.RequireMounts(t)
 	quiet := slog.New(slog.DiscardHandler)
@@ -41,7 +45,7 @@ func start(t *testing.T, dir string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.Start(t.Context(), agent.Options{Kernel: h, Journal: j, Boot: "this", Log: quiet,
+	a, err := agent.Start(t.Context(), agent.Options{Kernel: h, Journal: j, Boot: boot, Log: quiet,
 		Disks: []volume.Disk{{Total: 4096 * resource.One}}})
 	if err != nil {
 		t.Fatal(err)
@@ -356,5 +360,96 @@ func TestAMountIsFoundWhereATaskHasMovedIt(t *testing.T) {
 		}
 		n.must(t, volume.Destroy{Ref: "web/data"})
 		n.stop()
+	}
+}
+
+// forget throws the journal away, as a power cut does with what was not waited for.
+func (n *node) forget(t *testing.T) {
+	t.Helper()
+	n.stop()
+	if err := os.RemoveAll(filepath.Join(n.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASandboxThatOutlivedItsRecordGoesAndAUsersDirectoryStays(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	at := func(names ...string) string { return filepath.Join(append([]string{dir, "sandboxes"}, names...)...) }
+	n.must(t, volume.Claim{Task: "left"})
+	n.must(t, volume.Claim{Task: "moved"})
+	if err := errors.Join(os.MkdirAll(at("left", "log", "old"), 0o700), os.Mkdir(at("user"), 0o755), os.Mkdir(at("empty"), 0o755),
+		os.WriteFile(at("user", "precious"), nil, 0o600), os.Rename(at("moved"), at("kept"))); err != nil {
+		t.Fatal(err)
+	}
+	// In the same boot no record is lost: these are of another state, and alive perhaps.
+	n.forget(t)
+	n = start(t, dir)
+	wantSandboxes(t, dir, "empty", "kept", "left", "user")
+	n.forget(t)
+	n = startIn(t, dir, "another")
+	wantSandboxes(t, dir, "empty", "kept", "user")
+	if tasks := n.State().CountTasks(); tasks != 0 {
+		t.Errorf("%d tasks are left", tasks)
+	}
+	n.must(t, volume.Claim{Task: "left"})
+	n.must(t, volume.Release{Task: "left"})
+	if _, err := os.Stat(at("user", "precious")); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantSandboxes holds what is in the sandbox root against what should be.
+func wantSandboxes(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "sandboxes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("sandboxes are %v, want %v", got, want)
+	}
+}
+
+func TestADirectoryOfAUserIsNeverASandboxOfTheAgents(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	user := filepath.Join(dir, "sandboxes", "task")
+	settle := func() error {
+		return errors.Join(os.Mkdir(user, 0o755), os.WriteFile(filepath.Join(user, "precious"), nil, 0o600))
+	}
+	if err := settle(); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []volume.Operation{volume.Claim{Task: "task"}, use("task", "data", "", resource.RW)} {
+		_, err := n.Do(t.Context(), op)
+		if !errors.Is(err, volume.ErrExists) || !strings.Contains(err.Error(), user[:len(user)-len("/task")]) || !strings.Contains(err.Error(), "precious") {
+			t.Errorf("%s: %v, want one that says what is in the way", op.Name(), err)
+		}
+	}
+	if s := n.State(); s.CountTasks() != 0 || s.CountAttachments() != 0 {
+		t.Errorf("left: %d tasks, %d attachments", s.CountTasks(), s.CountAttachments())
+	}
+	// A task whose end is lost comes back, and a user has its place by then.
+	if err := os.RemoveAll(user); err != nil {
+		t.Fatal(err)
+	}
+	n.must(t, volume.Claim{Task: "task"})
+	n.stop()
+	if err := errors.Join(os.RemoveAll(user), settle()); err != nil {
+		t.Fatal(err)
+	}
+	n = startIn(t, dir, "another")
+	if tasks := n.State().CountTasks(); tasks != 0 {
+		t.Errorf("%d tasks are left", tasks)
+	}
+	if _, err := os.Stat(filepath.Join(user, "precious")); err != nil {
+		t.Error(err)
 	}
 }

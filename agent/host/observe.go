@@ -17,11 +17,14 @@ import (
 func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
 	switch u.Kind {
 	case volume.DiskUnit:
-		h.start.Do(func() { h.lookAround(s) })
+		h.start.Do(func() { h.lookAround(s); h.listOwn(s) })
 		seen.Disk = volume.SeenDisk{Missing: "it is not configured"}
 		if d, ok := h.disks[u.Disk]; ok {
 			seen.Disk = d.see()
 			h.reportUnknown(s, d)
+		}
+		if u.Disk == "" {
+			seen.Disk.Leftover = h.leftovers(s)
 		}
 	case volume.VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {

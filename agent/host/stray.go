@@ -1,6 +1,7 @@
 package host
 
 import (
+	"path/filepath"
 	"strings"
 
 	"tenon/agent/volume"
@@ -33,6 +34,57 @@ func (h *Host) lookAround(s *volume.State) {
 			h.log.Warn("a volume is mounted where no attachment is", "path", m.Point)
 		}
 	}
+}
+
+// listOwn reads the first sandbox root, the one time that this is done, for sandboxes
+// that the agent made. Those of an earlier boot are remembered: a power cut may have
+// taken the records of their tasks. One of this boot that has no task is reported, for
+// without a power cut no record is lost: the state is another one, the task may live.
+func (h *Host) listOwn(s *volume.State) {
+	own, err := h.roots[0].Own()
+	if err != nil {
+		h.log.Warn("sandboxes not listed; those that were left over stay", "err", err)
+	}
+	unknown := 0
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range own {
+		dir := filepath.Join(h.roots[0].Path(), m.Task)
+		if m.Boot != s.Boot {
+			h.leftover = append(h.leftover, volume.Leftover{Task: m.Task, Sandbox: dir})
+			continue
+		}
+		if _, known := s.Task(m.Task); !known {
+			if unknown++; unknown <= maxReported {
+				h.log.Warn("a sandbox of no known task is left alone", "path", dir)
+			}
+		}
+	}
+	if unknown > maxReported {
+		h.log.Warn("sandboxes of no known task are left alone", "root", h.roots[0].Path(), "count", unknown)
+	}
+}
+
+// leftovers are the remembered sandboxes that are there still and whose tasks the state
+// does not know. One that cannot be looked at is no fault of the disk: it is remembered.
+func (h *Host) leftovers(s *volume.State) (left []volume.Leftover) {
+	h.mu.Lock()
+	remembered := h.leftover
+	h.mu.Unlock()
+	var there []volume.Leftover
+	for _, l := range remembered {
+		made, err := h.sandboxMade(l.Sandbox)
+		if made || err != nil {
+			there = append(there, l)
+		}
+		if _, known := s.Task(l.Task); !known && made {
+			left = append(left, l)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leftover = there
+	return left
 }
 
 // sawAt remembers the mount that was seen at the target of an attachment.
