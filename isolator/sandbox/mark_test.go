@@ -166,7 +166,8 @@ func TestRootMarksWhereNobodyElseCan(t *testing.T) {
 	}
 }
 
-// TestMarksHoldInAUserNamespace runs the tests above as an ordinary user.
+// TestMarksHoldInAUserNamespace runs the tests above as an ordinary user. Where such a
+// one may not mount, it is they who are skipped.
 func TestMarksHoldInAUserNamespace(t *testing.T) {
 	t.Parallel()
 	mounttest.RequireRoot(t) // to become somebody else
@@ -181,12 +182,11 @@ func TestMarksHoldInAUserNamespace(t *testing.T) {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}
 	out, err := cmd.CombinedOutput()
-	if strings.Contains(string(out), "--- SKIP") {
-		mounttest.Skip(t, "userns", "an ordinary user has none: "+string(out))
-	}
+	t.Logf("%s", out)
 	for _, name := range tests {
-		if err != nil || !strings.Contains(string(out), fmt.Sprintf("--- PASS: %s ", name)) {
-			t.Fatalf("%s: %v\n%s", name, err, out)
+		passed, skipped := fmt.Sprintf("--- PASS: %s ", name), fmt.Sprintf("--- SKIP: %s ", name)
+		if err != nil || !strings.Contains(string(out), passed) && !strings.Contains(string(out), skipped) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
