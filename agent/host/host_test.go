@@ -453,3 +453,46 @@ func TestADirectoryOfAUserIsNeverASandboxOfTheAgents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAClaimThatIsOneAgainHasNothingMounted(t *testing.T) {
+	n := start(t, directory(t))
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.create(t, "other", true)
+	sandbox := filepath.Join(n.dir, "sandboxes", "task")
+	claimed := func(task, sandbox string) volume.Claim {
+		return volume.Claim{Task: task, Sandbox: sandbox, Uses: []volume.Use{{Volume: "web/data", Path: "in"}}}
+	}
+	n.must(t, claimed("task", ""))
+	if err := os.WriteFile(filepath.Join(sandbox, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Do(t.Context(), use("task", "data", "in", resource.RW), use("task", "other", "file", resource.RW)); !errors.Is(err, volume.ErrExists) {
+		t.Fatalf("attach at a file: %v, want exists", err)
+	}
+	if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(table), sandbox) {
+		t.Errorf("still mounted, %v:\n%s", err, table)
+	}
+	v, _ := n.State().Find("web/data")
+	if hs := n.State().Holders(v.UUID); len(hs) != 1 || hs[0].Via != volume.Claimed {
+		t.Errorf("holders %+v, want the claim", hs)
+	}
+	n.must(t, use("task", "data", "in", resource.RW))
+
+	// A claim needs no sandbox yet; what is in the way is told when something is attached.
+	if err := os.Symlink(n.dir, sandbox+"-link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range []string{"task-link", "task-none"} {
+		n.must(t, claimed(task, filepath.Join(n.dir, "sandboxes", task)))
+		if _, err := n.Do(t.Context(), use(task, "data", "in", resource.RW)); err == nil {
+			t.Errorf("attach to %s was done", task)
+		}
+		_ = os.Remove(sandbox + "-link") // a claim goes once its sandbox can be looked into
+		n.must(t, volume.Detach{Task: task, Volume: "web/data"})
+	}
+	n.must(t, volume.Release{Task: "task"})
+	for u, f := range n.State().Faults() {
+		t.Errorf("%s: %v: %s", u, f.Kind, f.Reason)
+	}
+}

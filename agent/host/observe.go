@@ -38,7 +38,7 @@ func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen 
 			}
 		}
 	case volume.AttachmentUnit:
-		if a, ok := s.Attachment(u); ok && (a.Via == volume.ByPath || a.Gone) {
+		if a, ok := s.Attachment(u); ok && (a.Via != volume.ByDescriptor || a.Gone) {
 			seen.Attachment, err = h.seeAttachment(s, a)
 		}
 	}
@@ -129,10 +129,12 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 		return volume.SeenAttachment{Unreachable: "its task is not there"}, nil
 	}
 	sb, err := h.sandbox(t.Sandbox)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return seen, nil
-	}
-	if err != nil {
+	case err != nil && a.Via == volume.Claimed && !a.Gone: // nothing has to be there yet
+		return volume.SeenAttachment{Unreachable: err.Error()}, nil
+	case err != nil:
 		return seen, err
 	}
 	defer sb.Close()

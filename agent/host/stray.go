@@ -110,7 +110,7 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 	var ids []uint64
 	if known {
 		ids = append(ids, id)
-	} else {
+	} else if a.Via != volume.Claimed || a.Gone { // a claim has none but the one it was seen with
 		for _, m := range h.strays {
 			ids = append(ids, m.ID)
 		}
