@@ -168,16 +168,23 @@ func TestWhatToDoNextFollowsFromTheVolume(t *testing.T) {
 		}
 		return list
 	}
+	left := func(task string) []int {
+		if task == "left" {
+			return []int{1}
+		}
+		return nil
+	}
 	for want, v := range map[string]wire.Volume{
-		"nothing needs to be done":                  {Phase: volume.Destroying},
-		"to destroy it: tenon volume destroy web/x": {Name: "web/x", CanDestroy: true},
-		"bring its disk back":                       {State: "unavailable"},
-		"when task alice has ended: tenon task rel": {Holders: holders(1)},
-		"is released when it ends: wait for proc":   {Holders: []wire.Holder{{Task: "t", PID: 1}}},
-		"when the last process in its cgroup ends":  {Holders: []wire.Holder{{Task: "t", PID: 1 << 30}}},
-		"and so on for 5 more":                      {Holders: holders(15)},
+		"nothing needs to be done":                   {Phase: volume.Destroying},
+		"to destroy it: tenon volume destroy web/x":  {Name: "web/x", CanDestroy: true},
+		"bring its disk back":                        {State: "unavailable"},
+		"when task alice has ended: tenon task rel":  {Holders: holders(1)},
+		"is released when it ends: wait for proc":    {Holders: []wire.Holder{{Task: "t", PID: 1}}},
+		"task gone has ended, and is being released": {Holders: []wire.Holder{{Task: "gone", PID: 1 << 30}}},
+		"that it left in its cgroup: 1 (":            {Holders: []wire.Holder{{Task: "left", PID: 1 << 30}}},
+		"and so on for 5 more":                       {Holders: holders(15)},
 	} {
-		if got := strings.Join(stepsFor(v), "\n"); !strings.Contains(got, want) {
+		if got := strings.Join(stepsFor(v, left), "\n"); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q in it", got, want)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"tenon/agent/client"
 	"tenon/agent/host"
+	"tenon/isolator/cgroup"
 	"tenon/mount/mounttest"
 )
 
@@ -162,20 +163,39 @@ func (h *testHost) cleanUp(t testing.TB) {
 			t.Errorf("unmount %s: %v", point, err)
 		}
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup())
-	if err != nil {
-		t.Error(err)
-	}
-	for _, dir := range append(groups, "/sys/fs/cgroup"+h.cgroup()) {
-		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-	}
+	h.removeCgroups(t)
 	if err := host.RemoveTree([]string{h.at("sandboxes"), h.at("pool")}, h.dir); err != nil {
 		t.Error(err)
 	}
 	if err := host.RemoveTree([]string{h.disk()}, h.disk()); err != nil {
 		t.Error(err)
+	}
+}
+
+// removeCgroups ends what tasks have left behind and removes their groups, which were
+// made only where the host has cgroups.
+func (h *testHost) removeCgroups(t testing.TB) {
+	tasks, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup() + "/*/")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, dir := range tasks {
+		group, err := cgroup.Find(filepath.Clean(dir))
+		if err == nil {
+			err = errors.Join(group.Kill(t.Context()), group.Delete())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	parents, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, dir := range append(parents, "/sys/fs/cgroup"+h.cgroup()) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
 	}
 }
 
