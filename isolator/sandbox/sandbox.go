@@ -143,15 +143,30 @@ func (s *Sandbox) Find(containerPath string) (mount.Point, error) {
 }
 
 func (s *Sandbox) find(containerPath string) (mount.Point, error) {
-	parent, err := mount.OpenBeneath(s.dir, path.Dir(containerPath))
+	var found mount.Point
+	err := s.in(containerPath, func(parent *os.File, name string) (err error) {
+		found, err = mount.At(parent, name)
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return mount.Point{}, nil
 	}
+	return found, err
+}
+
+// in calls do with the directory that a path lies in, which is the sandbox itself for
+// most, and the path's last name.
+func (s *Sandbox) in(at string, do func(parent *os.File, name string) error) error {
+	above, name := path.Dir(at), path.Base(at)
+	if above == "." {
+		return do(s.dir, name)
+	}
+	parent, err := mount.OpenBeneath(s.dir, above)
 	if err != nil {
-		return mount.Point{}, err
+		return err
 	}
 	defer parent.Close()
-	return mount.At(parent, path.Base(containerPath))
+	return do(parent, name)
 }
 
 // Empty says whether an empty directory lies at the container path: one that Clear would
@@ -160,18 +175,17 @@ func (s *Sandbox) Empty(containerPath string) (bool, error) {
 	if err := checkPath(containerPath); err != nil {
 		return false, s.fail("look into", containerPath, err)
 	}
-	parent, err := mount.OpenBeneath(s.dir, path.Dir(containerPath))
-	if err == nil {
-		defer parent.Close()
-		var dir *os.File
-		if dir, err = openEmpty(parent, path.Base(containerPath)); err == nil {
-			return true, dir.Close()
+	err := s.in(containerPath, func(parent *os.File, name string) error {
+		dir, err := openEmpty(parent, name)
+		if err != nil {
+			return err
 		}
-	}
+		return dir.Close()
+	})
 	if gone(err) || errors.Is(err, ErrNotEmpty) || errors.Is(err, mount.ErrMounted) {
 		return false, nil
 	}
-	return false, s.fail("look into", containerPath, err)
+	return err == nil, s.fail("look into", containerPath, err)
 }
 
 // Clear removes the mount point after the detach, and the directories above it in the
@@ -195,11 +209,7 @@ func (s *Sandbox) Clear(containerPath string) error {
 
 // clear removes one empty directory, if it is there.
 func (s *Sandbox) clear(at string) error {
-	parent, err := mount.OpenBeneath(s.dir, path.Dir(at))
-	if err == nil {
-		err = removeDir(parent, path.Base(at))
-		parent.Close()
-	}
+	err := s.in(at, removeDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
