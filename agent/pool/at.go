@@ -79,6 +79,21 @@ func makeDir(root *os.File, parent, name string) error {
 	return nil
 }
 
+// removeEmpty removes the directory name from parent beneath root, if it is there. One
+// with anything in it is an error.
+func removeEmpty(root *os.File, parent, name string) error {
+	dir, err := openDir(root, parent, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR) })
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return pathError("rmdir", dir, name, err)
+	}
+	return nil
+}
+
 // within opens the directory name beneath root for reading, calls f on its
 // descriptor, and says of an error that it came from op.
 func within(root *os.File, name, op string, f func(fd int) error) error {

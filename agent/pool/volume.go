@@ -52,8 +52,9 @@ func (pl Place) in(v string, more ...string) string {
 }
 
 // Make makes incoming/<v>/data with exactly the owner and mode of o, whatever the
-// umask, and finishes one that was half made. It does nothing if v is live already.
-// Nothing is durable before Publish.
+// umask, and finishes one that was half made. It does nothing if v is live already; a
+// live/<v> without data is half made too, and makes way if nothing is in it: it is asked
+// for only while v is being made. Nothing is durable before Publish.
 func (p *Pool) Make(v string, o Owner) error {
 	return p.fail("make", v, p.make(v, o))
 }
@@ -69,10 +70,25 @@ func (p *Pool) make(v string, o Owner) error {
 	if err != nil {
 		return err
 	}
-	if live, err := exists(p.root, Live.in(v)); live || err != nil {
+	if live, err := p.makeWay(v); live || err != nil {
 		return err
 	}
 	return run(p.makeSteps(v, o.UID, o.GID, mode))
+}
+
+// makeWay says whether v is live already, and removes a live/<v> without data.
+//
+// Crash: the empty directory is there or not; Make goes on.
+func (p *Pool) makeWay(v string) (live bool, err error) {
+	top, err := exists(p.root, Live.in(v))
+	if err != nil || !top {
+		return false, err
+	}
+	live, err = exists(p.root, Live.in(v, dataName))
+	if err != nil || live {
+		return live, err
+	}
+	return false, removeEmpty(p.root, string(Live), v)
 }
 
 // makeSteps makes an incoming volume. The mode comes after the owner, for a change of

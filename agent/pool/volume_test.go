@@ -2,10 +2,12 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -70,6 +72,41 @@ func TestMakeFinishesWhatIsThereAndLeavesALiveVolumeAlone(t *testing.T) {
 	must(t, p.Make(volA, Owner{Mode: 0o700}))
 	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
 		t.Errorf("Make changed a live volume (-before +after):\n%s", diff)
+	}
+}
+
+func TestMakeFinishesALiveDirectoryWithoutData(t *testing.T) {
+	t.Parallel()
+	for _, half := range []bool{false, true} { // with the rest of it in incoming
+		p, dir := newPool(t)
+		must(t, os.Mkdir(filepath.Join(dir, "live", volA), 0o711))
+		if half {
+			must(t, os.Mkdir(filepath.Join(dir, "incoming", volA), 0o711))
+		}
+		must(t, p.Make(volA, web))
+		wantPlaces(t, p, volA, Places{Incoming: true})
+		must(t, p.Publish(t.Context(), volA))
+		wantPlaces(t, p, volA, Places{Live: true, Data: true})
+		info, err := os.Stat(filepath.Join(dir, "live", volA, "data"))
+		must(t, err)
+		if st := info.Sys().(*syscall.Stat_t); info.Mode() != fs.ModeDir|web.Mode || st.Uid != 1234 || st.Gid != 4321 {
+			t.Errorf("data has %v %d:%d, want %+v", info.Mode(), st.Uid, st.Gid, web)
+		}
+	}
+}
+
+func TestMakeLeavesALiveDirectoryWithSomethingElseInIt(t *testing.T) {
+	t.Parallel()
+	p, dir := newPool(t)
+	file := filepath.Join(dir, "live", volA, "precious")
+	must(t, os.Mkdir(filepath.Dir(file), 0o700))
+	must(t, os.WriteFile(file, []byte("kept"), 0o600))
+	before := tree(t, dir)
+	if err := p.Make(volA, web); !errors.Is(err, unix.ENOTEMPTY) || !strings.Contains(err.Error(), filepath.Dir(file)) {
+		t.Errorf("Make = %v, want %v with the path", err, unix.ENOTEMPTY)
+	}
+	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+		t.Errorf("changed (-before +after):\n%s", diff)
 	}
 }
 
