@@ -175,12 +175,12 @@ func (h *testHost) cleanUp(t testing.TB) {
 // removeCgroups ends what tasks have left behind and removes their groups, which were
 // made only where the host has cgroups.
 func (h *testHost) removeCgroups(t testing.TB) {
-	tasks, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup() + "/*/")
+	tasks, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup() + "/task-*")
 	if err != nil {
 		t.Error(err)
 	}
 	for _, dir := range tasks {
-		group, err := cgroup.Find(filepath.Clean(dir))
+		group, err := cgroup.Find(dir)
 		if err == nil {
 			err = errors.Join(group.Kill(t.Context()), group.Delete())
 		}
