@@ -14,9 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tenon/agent"
+	"tenon/agent/api"
+	"tenon/agent/client"
 	"tenon/agent/host"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 	"tenon/checkpoint"
 	"tenon/mount/mounttest"
 )
@@ -125,6 +128,51 @@ func BenchmarkAttachDetach(b *testing.B) {
 					do(b, a, volume.Detach{Task: "t", Volume: "web/data"})
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkAttachDetachThroughTheSocket is the same work by callers of the API, each with
+// a task of its own on one shared volume.
+func BenchmarkAttachDetachThroughTheSocket(b *testing.B) {
+	for _, callers := range []int{1, 2, 16} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			a, dir := benchNode(b)
+			do(b, a, newVolume("data"))
+			v, _ := a.State().Find("web/data")
+			ln, err := api.Listen(filepath.Join(dir, "s"), "")
+			must(b, err)
+			server := api.New(api.Options{Agent: a})
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(ln) }()
+			c := client.New(filepath.Join(dir, "s"))
+			b.Run("bare", func(b *testing.B) {
+				bareAttach(b, filepath.Join(dir, "pool/live", string(v.UUID), "data"), dir, true)
+			})
+			b.Run("agent", func(b *testing.B) {
+				var n atomic.Int64
+				tasks := make(chan string, callers)
+				for range callers {
+					task := fmt.Sprint("t", n.Add(1))
+					do(b, a, volume.Claim{Task: task, Lease: volume.Lease{PID: os.Getpid()}})
+					tasks <- task
+				}
+				together(b, callers, func() {
+					task := <-tasks
+					_, err := c.Attach(context.Background(), task, wire.Attach{Use: wire.Use{Volume: "web/data"}})
+					if err == nil {
+						err = c.Detach(context.Background(), task, "web/data", "", false)
+					}
+					if err != nil {
+						b.Error(err)
+					}
+					tasks <- task
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pairs/s")
+			})
+			c.Close()
+			must(b, server.Shutdown(context.Background()))
+			must(b, <-served)
 		})
 	}
 }
