@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tenon/agent/client"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -200,14 +202,9 @@ func volumeDestroy(c *cli.Context) error {
 	if err != nil {
 		return adviseOn(err, ref)
 	}
-	finish := progress(c, "removing the data of volume "+clean(v.Name))
-	defer finish()
-	gone, err := api.Destroy(c.Context, string(v.UUID), wait)
-	for err == nil && !gone && wait { // it takes longer than a request may
-		if gone, err = api.Destroy(c.Context, string(v.UUID), wait); errors.Is(err, volume.ErrNotFound) {
-			gone, err = true, nil
-		}
-	}
+	done := progress(c, "removing the data of volume "+clean(v.Name))
+	gone, err := destroyWaiting(c.Context, api, v, wait)
+	done()
 	if err != nil {
 		return adviseOn(err, v.Name)
 	}
@@ -221,4 +218,15 @@ func volumeDestroy(c *cli.Context) error {
 		}
 		p.line("volume %s is being destroyed; %s goes back to role %s when its data is removed", clean(v.Name), v.Size, clean(v.Role))
 	})
+}
+
+// destroyWaiting asks again while it takes longer than a request may.
+func destroyWaiting(ctx context.Context, api *client.Client, v wire.Volume, wait bool) (gone bool, err error) {
+	gone, err = api.Destroy(ctx, string(v.UUID), wait)
+	for err == nil && !gone && wait {
+		if gone, err = api.Destroy(ctx, string(v.UUID), wait); errors.Is(err, volume.ErrNotFound) {
+			return true, nil
+		}
+	}
+	return gone, err
 }
