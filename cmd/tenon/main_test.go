@@ -17,6 +17,9 @@ import (
 // Variables of the environment that only the tests know; the program refuses those that
 // begin with TENON_ otherwise.
 const (
+	// The race detector lets every process sleep for a second at its end otherwise.
+	noExitSleep = "GORACE=atexit_sleep_ms=0"
+
 	insideEnv = "TENON_TEST_INSIDE"     // the process is to run the tests themselves
 	mountsEnv = "TENON_MOUNTTEST_CHILD" // mounttest's own, which tenon must not see
 	stageZero = "/proc/self/exe"        // how tenon run calls itself
@@ -50,7 +53,7 @@ type again struct{}
 func (again) Run() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.Env = append(os.Environ(), insideEnv+"=1", noExitSleep)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()

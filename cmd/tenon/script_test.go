@@ -74,7 +74,6 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("MESOS", mesos)
 	env.Setenv("TENON_SOCKET", h.at("s"))
 	env.Setenv("DISK", h.disk())
-	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Defer(func() {
 		if t, ok := env.T().(testing.TB); ok {
 			h.cleanUp(t)
@@ -109,7 +108,7 @@ func (h *testHost) start(args []string) error {
 		return err
 	}
 	h.agent = exec.Command("tenon", append([]string{"agent", "--config", h.at("tenon.toml")}, args...)...)
-	h.agent.Env = []string{"PATH=" + h.path, "GORACE=atexit_sleep_ms=0"}
+	h.agent.Env = []string{"PATH=" + h.path, noExitSleep}
 	h.agent.Stderr, h.log = log, log
 	if err := h.agent.Start(); err != nil {
 		return err
