@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,20 +74,22 @@ type process struct {
 func (p *site) start(crash string) *process {
 	p.t.Helper()
 	a := &process{Cmd: exec.Command("tenon", "agent", "--config", p.path("tenon.toml")), log: &bytes.Buffer{}, ended: make(chan error, 1)}
-	a.Env = append(os.Environ(), "TENON_TEST_CRASH="+crash)
+	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: p.path("notify"), Net: "unixgram"})
+	p.must(err)
+	defer os.Remove(p.path("notify"))
+	a.Env = append(os.Environ(), "TENON_TEST_CRASH="+crash, "NOTIFY_SOCKET="+p.path("notify"))
 	a.Stderr = a.log
-	if err := a.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	go func() { a.ended <- a.Wait() }()
+	p.must(a.Start())
+	go func() {
+		a.ended <- a.Wait()
+		_ = ready.Close() // nothing more is told
+	}()
 	p.t.Cleanup(func() { a.end(syscall.SIGKILL) })
-	for p.Health(p.t.Context()) != nil {
-		select {
-		case err := <-a.ended:
-			a.ended <- err
-			p.t.Fatalf("agent ended: %v\n%s", err, a.log)
-		default:
-		}
+	var said [256]byte
+	n, err := ready.Read(said[:])
+	if err != nil || !strings.HasPrefix(string(said[:n]), "READY=1") {
+		a.end(syscall.SIGKILL)
+		p.t.Fatalf("the agent says %q, %v\n%s", said[:n], err, a.log)
 	}
 	return a
 }
