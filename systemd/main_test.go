@@ -37,13 +37,13 @@ func mustRead(t testing.TB, name string) string {
 }
 
 // requireThing skips the test where thing is not there, unless the environment
-// variable REQUIRE, a list with commas, says that it must be.
+// variable TENON_TEST_REQUIRE, a list with commas, says that it must be.
 func requireThing(t testing.TB, thing string, there bool) {
 	t.Helper()
 	switch {
 	case there:
-	case slices.Contains(strings.Split(os.Getenv("REQUIRE"), ","), thing):
-		t.Fatalf("%s is not there, but REQUIRE=%s says that it is", thing, os.Getenv("REQUIRE"))
+	case slices.Contains(strings.Split(os.Getenv("TENON_TEST_REQUIRE"), ","), thing):
+		t.Fatalf("%s is not there, but TENON_TEST_REQUIRE=%s says that it is", thing, os.Getenv("TENON_TEST_REQUIRE"))
 	default:
 		t.Skipf("needs %s", thing)
 	}

@@ -24,7 +24,7 @@ import (
 // installed: it is for a machine made for it.
 //
 //	CGO_ENABLED=0 go test -c -o bin/systemd.test ./systemd
-//	testdata/vm/run-in-vm -e uml -S -E REQUIRE=systemd -- bin/systemd.test -test.v -test.run=UnderSystemd
+//	testdata/vm/run-in-vm -e uml -S -E TENON_TEST_REQUIRE=systemd -- bin/systemd.test -test.v -test.run=UnderSystemd
 //
 // The test binary is also the agent and the agent's one task. The real units
 // start it; what it needs to know is in a drop-in.

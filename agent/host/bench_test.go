@@ -47,8 +47,7 @@ func benchNode(b *testing.B) (*agent.Agent, string) {
 	sandboxes := filepath.Join(dir, "sandboxes")
 	must(b, os.Mkdir(sandboxes, 0o711))
 	must(b, unix.Mount("sandboxes", sandboxes, "tmpfs", 0, "mode=0711"))
-	h, err := host.Open(host.Options{Disks: map[string]string{"": filepath.Join(dir, "pool")},
-		SandboxRoots: []string{sandboxes}, CgroupParent: "/" + filepath.Base(dir), Log: quiet})
+	h, err := host.Open(options(dir))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -60,14 +59,9 @@ func benchNode(b *testing.B) (*agent.Agent, string) {
 	b.Cleanup(func() {
 		a.Stop()
 		_, _ = h.Close(), j.Close()
-		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			_ = os.Remove(filepath.Join(cg, filepath.Base(dir)))
-		}
 		must(b, unix.Unmount(sandboxes, unix.MNT_DETACH)) // that of the agent lies on top, if there is one
 		_ = unix.Unmount(sandboxes, unix.MNT_DETACH)
-		if err := host.RemoveTree([]string{filepath.Join(dir, "sandboxes"), filepath.Join(dir, "pool")}, dir); err != nil {
-			b.Error(err)
-		}
+		must(b, host.Remove(options(dir), dir))
 	})
 	do(b, a, volume.Reserve{Resources: []resource.Resource{{Name: "disk", Type: resource.TypeScalar, Scalar: 1 << 39,
 		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}})

@@ -40,8 +40,7 @@ func startIn(t *testing.T, dir, boot string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.Open(host.Options{Disks: map[string]string{"": filepath.Join(dir, "pool")},
-		SandboxRoots: []string{filepath.Join(dir, "sandboxes")}, CgroupParent: "/" + filepath.Base(dir), Log: quiet})
+	h, err := host.Open(options(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +61,16 @@ func startIn(t *testing.T, dir, boot string) *node {
 	return n
 }
 
+// options are those of a host with all that it has in dir.
+func options(dir string) host.Options {
+	return host.Options{
+		Disks:        map[string]string{"": filepath.Join(dir, "pool")},
+		SandboxRoots: []string{filepath.Join(dir, "sandboxes")},
+		CgroupParent: "/" + filepath.Base(dir),
+		Log:          slog.New(slog.DiscardHandler),
+	}
+}
+
 // directory is a place for an agent, which is unmounted and removed at the end.
 func directory(t *testing.T) string {
 	t.Helper()
@@ -70,10 +79,7 @@ func directory(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			_ = os.Remove(filepath.Join(cg, filepath.Base(dir))) // made only where the host has cgroups
-		}
-		if err := host.RemoveTree([]string{filepath.Join(dir, "sandboxes"), filepath.Join(dir, "pool")}, dir); err != nil {
+		if err := host.Remove(options(dir), dir); err != nil {
 			t.Error(err)
 		}
 	})

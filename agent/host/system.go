@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tenon/agent/pool"
 	"tenon/agent/resource"
+	"tenon/isolator/cgroup"
 	"tenon/mount"
 )
 
@@ -49,11 +51,20 @@ func offered(total resource.Bytes) resource.Bytes {
 	return total / 2
 }
 
-// RemoveTree removes the directory of a throw-away agent, after unmounting what an agent
-// mounts for itself: its sandbox roots and, on older kernels, its pool. It refuses while
-// anything else is mounted beneath.
-func RemoveTree(selfMounted []string, dir string) error {
-	for _, path := range selfMounted {
+// Remove removes all that hosts opened with these options have made, and the directory
+// that it all lies in: for an agent that was only tried out. It refuses while a task's
+// mount or cgroup is left.
+func Remove(o Options, dir string) error {
+	if groups, err := cgroup.Open(cgroup.Options{Parent: o.CgroupParent}); err == nil {
+		if err := groups.RemoveParent(); err != nil {
+			return err
+		}
+	}
+	own := slices.Clone(o.SandboxRoots)
+	for _, pool := range o.Disks {
+		own = append(own, pool) // a mount of its own on older kernels
+	}
+	for _, path := range own {
 		if err := mount.SelfUnmount(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

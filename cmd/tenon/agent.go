@@ -51,7 +51,7 @@ func agentCommand() *cli.Command {
 			}
 			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			err = serve(ctx, cfg, c.App.ErrWriter)
+			err = serve(ctx, cfg, c.Bool("dev"), c.App.ErrWriter)
 			return errors.Join(err, clean())
 		},
 	}
@@ -105,14 +105,15 @@ Control-C ends it and removes everything.
 
 // removeDev removes what a --dev agent made, unless something is mounted there still.
 func removeDev(cfg config.Config, dir string) error {
-	if err := host.RemoveTree(append(cfg.SandboxRoots, cfg.Pool), dir); err != nil {
+	o := host.Options{Disks: map[string]string{"": cfg.Pool}, SandboxRoots: cfg.SandboxRoots, CgroupParent: cfg.CgroupParent}
+	if err := host.Remove(o, dir); err != nil {
 		return fmt.Errorf("%s is left: %w", dir, err)
 	}
 	return nil
 }
 
 // serve runs an agent until ctx ends.
-func serve(ctx context.Context, cfg config.Config, logTo io.Writer) (err error) {
+func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (err error) {
 	syscall.Umask(0o022) // mount points have the modes that they are made with
 	log := newLogger(cfg, logTo)
 	journal, err := checkpoint.Open(cfg.StateDir, checkpoint.Options{Logger: log})
@@ -139,8 +140,20 @@ func serve(ctx context.Context, cfg config.Config, logTo io.Writer) (err error) 
 		return err
 	}
 	defer a.Stop()
+	if dev {
+		defer releaseAll(a, log)
+	}
 	arm()
 	return listen(ctx, cfg, a, log)
+}
+
+// releaseAll ends the tasks of an agent that was only tried out. One that still runs stays.
+func releaseAll(a *agent.Agent, log *slog.Logger) {
+	for t := range a.State().Tasks("") {
+		if _, err := a.Do(context.Background(), volume.Release{Task: t.ID, Lazy: true}); err != nil {
+			log.Warn("task not released", "task", t.ID, "err", err)
+		}
+	}
 }
 
 // listen serves the API until ctx ends, and then lets the calls under way finish.

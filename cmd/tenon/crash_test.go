@@ -48,10 +48,8 @@ func newSite(t *testing.T) *site {
 	}
 	t.Cleanup(func() {
 		p.Close()
-		for _, cg := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			_ = os.Remove(filepath.Join(cg, filepath.Base(dir))) // made only where the host has cgroups
-		}
-		if err := host.RemoveTree([]string{p.path("sandboxes"), p.path("pool")}, dir); err != nil {
+		o := host.Options{Disks: map[string]string{"": p.path("pool")}, SandboxRoots: []string{p.path("sandboxes")}, CgroupParent: "/" + filepath.Base(dir)}
+		if err := host.Remove(o, dir); err != nil {
 			t.Error(err)
 		}
 	})

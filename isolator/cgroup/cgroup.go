@@ -116,6 +116,11 @@ func (m *Manager) Load(path string) (*Group, error) {
 	return m.group("/" + group), nil
 }
 
+// RemoveParent removes the group beneath which those of the tasks were, if there are none
+// any more; a missing one is no error. It is the partner of Open for an agent that does not
+// come back.
+func (m *Manager) RemoveParent() error { return m.group(m.parent).Delete() }
+
 // Find is Load for whoever has no Manager and makes no groups: a process that is to join
 // the one that was made for it.
 func Find(path string) (*Group, error) {
