@@ -106,7 +106,7 @@ func Dev(dir string) Config {
 	c.Group = ""
 	c.Pool = filepath.Join(dir, "pool")
 	c.SandboxRoots = []string{filepath.Join(dir, "sandboxes")}
-	c.CgroupParent = "/tenon-" + filepath.Base(dir)
+	c.CgroupParent = "/" + filepath.Base(dir)
 	c.LogLevel = slog.LevelDebug
 	return c
 }

@@ -162,18 +162,15 @@ func (h *testHost) cleanUp(t testing.TB) {
 			t.Errorf("unmount %s: %v", point, err)
 		}
 	}
-	h.removeCgroups(t)
-	if err := host.RemoveTree([]string{h.at("sandboxes"), h.at("pool")}, h.dir); err != nil {
-		t.Error(err)
-	}
-	if err := host.RemoveTree([]string{h.disk()}, h.disk()); err != nil {
+	h.endTasks(t)
+	o := host.Options{Disks: map[string]string{"": h.at("pool"), "disk": h.disk()}, SandboxRoots: []string{h.at("sandboxes")}, CgroupParent: h.cgroup()}
+	if err := errors.Join(host.Remove(o, h.disk()), host.Remove(o, h.dir)); err != nil {
 		t.Error(err)
 	}
 }
 
-// removeCgroups ends what tasks have left behind and removes their groups, which were
-// made only where the host has cgroups.
-func (h *testHost) removeCgroups(t testing.TB) {
+// endTasks ends what tasks have left behind in their cgroups.
+func (h *testHost) endTasks(t testing.TB) {
 	tasks, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup() + "/task-*")
 	if err != nil {
 		t.Error(err)
@@ -181,18 +178,9 @@ func (h *testHost) removeCgroups(t testing.TB) {
 	for _, dir := range tasks {
 		group, err := cgroup.Find(dir)
 		if err == nil {
-			err = errors.Join(group.Kill(t.Context()), group.Delete())
+			err = group.Kill(t.Context())
 		}
 		if err != nil {
-			t.Error(err)
-		}
-	}
-	parents, err := filepath.Glob("/sys/fs/cgroup/*" + h.cgroup())
-	if err != nil {
-		t.Error(err)
-	}
-	for _, dir := range append(parents, "/sys/fs/cgroup"+h.cgroup()) {
-		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
 		}
 	}
