@@ -267,6 +267,9 @@ func bareSync(b *testing.B, dir string, callers int) {
 	}
 }
 
+// bareNames numbers the directories of bareDirectories, in all its runs.
+var bareNames atomic.Int64
+
 // bareDirectories makes a volume's two directories, moves them and syncs, each caller
 // for itself.
 func bareDirectories(b *testing.B, dir string, callers int) {
@@ -277,10 +280,8 @@ func bareDirectories(b *testing.B, dir string, callers int) {
 		b.Fatal(err)
 	}
 	defer parent.Close()
-	var n atomic.Int64
-	base := b.N
 	together(b, callers, func() {
-		name := fmt.Sprint(base, "-", n.Add(1))
+		name := strconv.FormatInt(bareNames.Add(1), 10)
 		if err := os.MkdirAll(filepath.Join(in, name, "data"), 0o700); err != nil {
 			b.Error(err)
 		}
