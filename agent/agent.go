@@ -145,7 +145,7 @@ func (a *Agent) load() error {
 		return err
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (look at it with: tenon checkpoint show)", err)
 	}
 	a.head = volume.Empty().With(changes...)
 	a.current.Store(a.head)
@@ -179,7 +179,7 @@ func (a *Agent) first(ctx context.Context) error {
 				continue
 			}
 			l := a.lane(u)
-			if done := a.queue.add(u, l); l != laneRemove {
+			if done := a.queue.add(u, l); l != laneRemove && l != laneEnd {
 				runs = append(runs, done)
 			}
 		}

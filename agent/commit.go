@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -33,7 +34,7 @@ func (a *Agent) commit(decide func(*volume.State) (volume.Outcome, error)) (vers
 		a.crash("append")
 		p, err := a.journal.Append(records...)
 		if err != nil {
-			return version{}, a.journalFailed(err)
+			return version{}, a.notAppended(err)
 		}
 		if durable {
 			a.needs = p
@@ -103,6 +104,19 @@ func (a *Agent) journalFailed(cause error) error {
 		a.log.Error("journal failed", "err", cause)
 	}
 	return a.failed
+}
+
+// notAppended is the error of an append that changed nothing: the disk may have room again
+// next time, but a journal that has failed is not tried again.
+//
+// Preconditions: a.mu is held.
+func (a *Agent) notAppended(cause error) error {
+	if errors.Is(cause, checkpoint.ErrFailed) {
+		return a.journalFailed(cause)
+	}
+	a.log.Error("journal not written", "err", cause)
+	return &volume.Error{Kind: volume.ErrInsufficient, Cause: cause,
+		Message: fmt.Sprintf("the journal has no room, so nothing was changed; make some on its disk and ask again: %v", cause)}
 }
 
 // compact starts a snapshot in the background when the journal has grown enough.

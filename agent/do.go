@@ -17,14 +17,21 @@ import (
 // again; either way the error says why. When the context ends first, the batch is
 // recorded and goes on; asking for the same again waits for it.
 func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error) {
-	if err := ctx.Err(); err != nil {
+	if _, _, err := a.do(ctx, ops); err != nil {
 		return nil, err
+	}
+	return a.State(), nil
+}
+
+// do is Do; it also gives the version that the batch was applied to, and what it touched.
+func (a *Agent) do(ctx context.Context, ops []volume.Operation) (before *volume.State, touched []volume.Unit, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
 	prepared, err := a.prepare(ctx, ops)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var before *volume.State
 	var out volume.Outcome
 	v, err := a.commit(func(s *volume.State) (o volume.Outcome, err error) {
 		if a.stopping {
@@ -35,34 +42,30 @@ func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State,
 		return out, err
 	})
 	if err := errors.Join(err, a.await(v)); err != nil {
-		return nil, err // a refusal, too, speaks of what will survive
+		return nil, nil, err // a refusal, too, speaks of what will survive
 	}
-	a.logOperations(prepared)
+	a.logOperations(prepared, out.Touched)
 	a.crash("synced")
 	if err := a.converge(ctx, out.Touched); err != nil {
-		return nil, a.takeBack(ctx, before, out.Touched, err)
+		return nil, nil, a.takeBack(ctx, before, out.Touched, err)
 	}
-	return a.State(), nil
+	return before, out.Touched, nil
 }
 
 // Hand gives the task a mount of a volume as a descriptor, after turning its claim into
 // an attachment. The caller closes it. Asking again gives another one.
 func (a *Agent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
 	op.Via = volume.ByDescriptor
-	before := a.State()
-	s, err := a.Do(ctx, op)
+	before, touched, err := a.do(ctx, []volume.Operation{op})
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.Find(op.Volume)
-	if err != nil {
-		return nil, err
-	}
-	for at := range s.AttachmentsOf(v.UUID) {
-		if at.Task == op.Task && (at.Path == op.Path || op.Path == "" && at.Path == v.ContainerPath) {
+	s := a.State()
+	for _, u := range touched {
+		if at, ok := s.Attachment(u); ok && u.Kind == volume.AttachmentUnit && !at.Gone {
 			f, err := a.kernel.Hand(ctx, s, at)
 			if err != nil {
-				err = a.takeBack(ctx, before, []volume.Unit{at.Unit()}, err)
+				err = a.takeBack(ctx, before, touched, err)
 			}
 			return f, err
 		}
@@ -105,7 +108,7 @@ func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 }
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
-	if len(units) == 1 && a.lane(units[0]) != laneRemove {
+	if len(units) == 1 && a.lane(units[0]) == laneTask {
 		return a.queue.do(ctx, units[0], a.lane(units[0]))
 	}
 	runs := make([]<-chan error, len(units))
@@ -120,8 +123,9 @@ func (a *Agent) takeBack(ctx context.Context, before *volume.State, touched []vo
 	if ctx.Err() != nil {
 		return ctx.Err() // still wanted; the loop goes on
 	}
+	var changes []volume.Change
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		changes := volume.Undo(before, s, touched)
+		changes = volume.Undo(before, s, touched)
 		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
 	})
 	if err == nil {
@@ -130,14 +134,20 @@ func (a *Agent) takeBack(ctx context.Context, before *volume.State, touched []vo
 	if err != nil {
 		return err
 	}
+	if len(changes) == 0 {
+		return cause // there was only something to remove, and the loop goes on with that
+	}
 	if err := a.converge(ctx, touched); err != nil {
 		a.log.Warn("operation not taken back yet", "err", err)
 	}
 	return cause
 }
 
-func (a *Agent) logOperations(ops []volume.Operation) {
+func (a *Agent) logOperations(ops []volume.Operation, touched []volume.Unit) {
 	for _, op := range ops {
 		a.log.Info("operation recorded", "op", op.Name())
+	}
+	for _, u := range touched {
+		a.log.Debug("unit touched", "unit", u)
 	}
 }

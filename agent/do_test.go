@@ -264,6 +264,7 @@ func TestASandboxThatIsLeftOverGoesAndAUsersDirectoryStays(t *testing.T) {
 		want map[string]string
 	}{{"boot-1", map[string]string{agenttest.Root + "/task": "boot-1", user: ""}}, {"boot-2", map[string]string{user: ""}}} {
 		a, stop := agenttest.StartOn(t, k, t.TempDir(), c.boot)
+		gone(t, a)
 		if n := a.State().CountTasks(); n != 0 || !maps.Equal(k.Sandboxes, c.want) {
 			t.Errorf("%s: %d tasks, sandboxes %v, want %v", c.boot, n, k.Sandboxes, c.want)
 		}

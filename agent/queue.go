@@ -16,13 +16,14 @@ type lane uint8
 const (
 	laneDisk   lane = iota
 	laneTask        // tasks and attachments: mounts, at most as many as still gain from each other
+	laneEnd         // tasks that end: their sandboxes may be large
 	laneMake        // volumes: enough to share the flushes of their directories
 	laneRemove      // destroyed volumes: deleting gains little from threads
 	lanes
 )
 
 // width is how many units of each lane run at once.
-var width = [lanes]int{laneDisk: 4, laneTask: 16, laneMake: 64, laneRemove: 2}
+var width = [lanes]int{laneDisk: 4, laneTask: 16, laneEnd: 8, laneMake: 64, laneRemove: 2}
 
 // The time before a unit is tried again doubles from the first to the last of these.
 const (

@@ -24,6 +24,11 @@ var errAgain = errors.New("not converged yet")
 func (a *Agent) reconcile(ctx context.Context, u volume.Unit) (again bool, err error) {
 	for range rounds {
 		s := a.State()
+		if !s.Has(u) {
+			// Another of the same name may come before anything could be settled, and
+			// nothing was seen of that one.
+			return false, nil
+		}
 		seen, err := a.kernel.Observe(ctx, s, u)
 		if err != nil {
 			a.noteFailure(u, err)
@@ -151,6 +156,10 @@ func (a *Agent) noteFailure(u volume.Unit, cause error) {
 	if kind == nil {
 		kind = volume.ErrFailed
 	}
+	if kind == volume.ErrLost && u.Kind == volume.AttachmentUnit {
+		volumeUnit := volume.UnitOfVolume(u.Volume) // to be seen there, too
+		a.queue.add(volumeUnit, a.lane(volumeUnit))
+	}
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
 		changes := s.Faulty(u, kind, cause.Error(), a.now())
 		if len(changes) > 0 {
@@ -167,6 +176,9 @@ func (a *Agent) noteFailure(u volume.Unit, cause error) {
 func (a *Agent) lane(u volume.Unit) lane {
 	if u.Kind == volume.DiskUnit {
 		return laneDisk
+	}
+	if t, ok := a.State().Task(u.Task); u.Kind == volume.TaskUnit && ok && t.Releasing {
+		return laneEnd
 	}
 	if u.Kind != volume.VolumeUnit {
 		return laneTask

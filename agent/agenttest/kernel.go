@@ -345,6 +345,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 	case volume.Release:
 		if t, ok := s.Task(o.Task); ok {
 			seen := k.seeTask(t)
+			o.Since = t.Since
 			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
 		}
 		return o, nil

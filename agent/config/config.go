@@ -107,7 +107,6 @@ func Dev(dir string) Config {
 	c.Pool = filepath.Join(dir, "pool")
 	c.SandboxRoots = []string{filepath.Join(dir, "sandboxes")}
 	c.CgroupParent = "/" + filepath.Base(dir)
-	c.LogLevel = slog.LevelDebug
 	return c
 }
 

@@ -9,7 +9,7 @@ import (
 type Setting struct {
 	Name    string // as in the file, and in Sources.Flags
 	Flag    string // as on the command line, without the dashes
-	Doc     string // one line
+	Doc     string // without line breaks
 	Default string
 }
 
@@ -18,11 +18,10 @@ func Settings() []Setting {
 	c := Default()
 	var all []Setting
 	for _, s := range settings {
-		doc, _, _ := strings.Cut(s.doc, "\n")
 		all = append(all, Setting{
 			Name:    s.name,
 			Flag:    strings.ReplaceAll(s.name, "_", "-"),
-			Doc:     doc,
+			Doc:     strings.ReplaceAll(s.doc, "\n", " "),
 			Default: strings.Trim(fmt.Sprint(s.get(c)), "[]"),
 		})
 	}

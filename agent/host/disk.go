@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -139,5 +140,9 @@ func (h *Host) data(s *volume.State, id volume.UUID) (*os.File, error) {
 	if err != nil {
 		return nil, &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": " + err.Error(), Cause: err}
 	}
-	return p.Data(string(id))
+	dir, err := p.Data(string(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &volume.Error{Kind: volume.ErrLost, Message: "volume " + v.Name.String() + " has lost its directory: " + err.Error(), Cause: err}
+	}
+	return dir, err
 }

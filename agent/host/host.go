@@ -53,8 +53,8 @@ type Host struct {
 // Open prepares the sandbox roots (each is made if it is missing, and becomes a private
 // mount of its own) and makes the root disk's directory if it is missing. Other disks
 // are opened when they are looked at: one that is missing is only unavailable.
-func Open(o Options) (h *Host, err error) {
-	h = &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
+func Open(o Options) (_ *Host, err error) {
+	h := &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
 		lost: make(chan string), done: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -156,6 +156,7 @@ func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) 
 			return o, nil
 		}
 		seen, err := h.seeTask(t)
+		o.Since = t.Since
 		o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
 		return o, err
 	}

@@ -394,10 +394,8 @@ func TestASandboxThatOutlivedItsRecordGoesAndAUsersDirectoryStays(t *testing.T) 
 	wantSandboxes(t, dir, "empty", "kept", "left", "user")
 	n.forget(t)
 	n = startIn(t, dir, "another")
+	until(t, n.Agent, func(s *volume.State) bool { return s.CountTasks() == 0 })
 	wantSandboxes(t, dir, "empty", "kept", "user")
-	if tasks := n.State().CountTasks(); tasks != 0 {
-		t.Errorf("%d tasks are left", tasks)
-	}
 	n.must(t, volume.Claim{Task: "left"})
 	n.must(t, volume.Release{Task: "left"})
 	if _, err := os.Stat(at("user", "precious")); err != nil {
@@ -452,9 +450,7 @@ func TestADirectoryOfAUserIsNeverASandboxOfTheAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	n = startIn(t, dir, "another")
-	if tasks := n.State().CountTasks(); tasks != 0 {
-		t.Errorf("%d tasks are left", tasks)
-	}
+	until(t, n.Agent, func(s *volume.State) bool { return s.CountTasks() == 0 })
 	if _, err := os.Stat(filepath.Join(user, "precious")); err != nil {
 		t.Error(err)
 	}

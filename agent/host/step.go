@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"tenon/agent/pool"
 	"tenon/agent/resource"
@@ -18,6 +19,19 @@ import (
 // Do does one step. Errors of a kind say what to do about them; the others are the
 // disk's or the kernel's.
 func (h *Host) Do(ctx context.Context, s *volume.State, step volume.Step) error {
+	err := h.do(ctx, s, step)
+	if full(err) {
+		return &volume.Error{Kind: volume.ErrInsufficient, Cause: err, Message: fmt.Sprintf("the disk is full: %s: %v", step.Unit, err)}
+	}
+	return err
+}
+
+// full says whether a disk has no room, or no room for this user.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func (h *Host) do(ctx context.Context, s *volume.State, step volume.Step) error {
 	switch step.Unit.Kind {
 	case volume.DiskUnit:
 		return h.doDisk(s, step)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tenon/agent/resource"
@@ -57,10 +58,14 @@ type Detach struct {
 // anything holds it, except the process that asks. Refused with ErrNotFound.
 type Release struct {
 	Task  string
-	By    int  // the process that asks, 0 if unknown
-	Ended bool // nothing but By holds the lease; found out when the operation is prepared
+	By    int       // the process that asks, 0 if unknown
+	Ended bool      // nothing but By holds the lease; found out when the operation is prepared
+	Since time.Time // of the task that Ended is about; zero is any
 	Lazy  bool
 }
+
+// maxUses bounds the attachments of one task: placing one looks at all of them.
+const maxUses = 1000
 
 // Name is "claim".
 func (Claim) Name() string { return "claim" }
@@ -91,7 +96,9 @@ func (o Attach) apply(d *draft) error {
 	if o.Via != ByPath && o.Via != ByDescriptor {
 		return refuse(ErrInvalid, "attach by %q is by neither a path nor a descriptor", o.Via)
 	}
-	if _, ok := d.Task(o.Task); !ok {
+	if t, ok := d.Task(o.Task); ok && o.Sandbox != "" && o.Sandbox != t.Sandbox {
+		return refuse(ErrExists, "task %s has sandbox %s, not %s", t.ID, t.Sandbox, o.Sandbox)
+	} else if !ok {
 		t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Since: d.env.Now}
 		if err := d.addTask(t); err != nil {
 			return err
@@ -190,7 +197,7 @@ func checkUse(a *Attachment) error {
 		return refuse(ErrInvalid, "mode %q is neither RW nor RO", a.Mode)
 	}
 	if err := resource.CheckContainerPath(a.Path); err != nil {
-		return invalid(err, "container_path %q", a.Path)
+		return invalid(err, "task %s", a.Task)
 	}
 	return nil
 }
@@ -200,6 +207,9 @@ func checkUse(a *Attachment) error {
 func (d *draft) place(v *Volume, a *Attachment) error {
 	if old, ok := d.Attachment(a.Unit()); ok {
 		return d.again(v, old, a)
+	}
+	if err := d.roomFor(a); err != nil {
+		return err
 	}
 	for other := range d.AttachmentsIn(a.Task) {
 		switch collide := other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path); {
@@ -218,6 +228,22 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 	}
 	d.put(Change{Attachment: a})
 	d.touch(a.Unit())
+	return nil
+}
+
+// roomFor makes sure that a task may have one attachment more, and would see it.
+func (d *draft) roomFor(a *Attachment) error {
+	n := 0
+	for other := range d.AttachmentsIn(a.Task) {
+		n++
+		if other.Via == ByDescriptor && a.Via == ByPath {
+			return refuse(ErrInvalid, "task %s has its volumes in a mount namespace of its own, "+
+				"where a mount at %s would not be seen", a.Task, a.Path)
+		}
+	}
+	if n >= maxUses {
+		return refuse(ErrInvalid, "task %s uses volumes at %d places already, which is all that a task may", a.Task, n)
+	}
 	return nil
 }
 
@@ -279,8 +305,11 @@ func (o Release) apply(d *draft) error {
 	if !ok {
 		return refuse(ErrNotFound, "there is no task %q", o.Task)
 	}
+	if !o.Since.IsZero() && !o.Since.Equal(t.Since) {
+		return refuse(ErrNotFound, "the task %q that was to be released is gone; there is a new one of that name", o.Task)
+	}
 	if t.Lease != (Lease{}) && !o.Ended && !t.Releasing {
-		return refuse(ErrInUse, "task %s is still running%s; it is released when it ends", t.ID, pidOf(t.Lease))
+		return refuse(ErrInUse, "task %s is still running; it is released when its last process has ended", t.ID)
 	}
 	var all []*Attachment
 	for a := range d.AttachmentsIn(t.ID) {

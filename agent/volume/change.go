@@ -106,7 +106,7 @@ func (w *writer) reboot(boot string) {
 	var ended []*Task
 	for t := range w.Tasks("") {
 		end := *t
-		end.Releasing, end.Lease.PID, end.Lease.Start = true, 0, 0
+		end.Releasing, end.Lease = true, Lease{}
 		ended = append(ended, &end)
 	}
 	for _, t := range ended {

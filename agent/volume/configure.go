@@ -22,7 +22,7 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 	taken := s.reserved()
 	configured := map[string]bool{}
 	for _, d := range disks {
-		d = s.bind(d, env)
+		d = s.bind(d, taken[d.Key], env)
 		configured[d.Key] = true
 		if d.Total < taken[d.Key] {
 			return nil, refuse(ErrInsufficient, "disk %s is configured with %s, but %s of it is reserved already; "+
@@ -43,14 +43,14 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 }
 
 // bind joins a configured disk with what the journal knows of it.
-func (s *State) bind(d Disk, env Env) Disk {
+func (s *State) bind(d Disk, taken resource.Scalar, env Env) Disk {
 	known, ok := s.Disk(d.Key)
 	if !ok {
 		d.Pool, d.Phase = string(env.NewUUID()), Creating
 		return d
 	}
 	d.Pool, d.Phase = known.Pool, known.Phase
-	if d.Auto {
+	if d.Auto && (known.Phase == Ready || taken > 0) {
 		d.Total = known.Total
 	}
 	return d

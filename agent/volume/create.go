@@ -79,7 +79,7 @@ func checkVolume(op string, r resource.Resource) error {
 			"the mode is chosen at each attach", op)
 	}
 	if err := resource.CheckContainerPath(r.Disk.Volume.ContainerPath); err != nil {
-		return invalid(err, "%s: container_path of %s", op, r)
+		return invalid(err, "%s", op)
 	}
 	return nil
 }

@@ -62,7 +62,9 @@ func (o oracle) claim(w *world, op Claim) error {
 }
 
 func (o oracle) attach(w *world, op Attach) error {
-	if _, ok := o.tasks[op.Task]; !ok {
+	if t, ok := o.tasks[op.Task]; ok && op.Sandbox != "" && op.Sandbox != t.sandbox {
+		return ErrExists
+	} else if !ok {
 		if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}); err != nil {
 			return err
 		}
@@ -98,6 +100,11 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 	case there && old.via != Claimed:
 		return ErrExists
 	case !there:
+		for other, way := range o.uses {
+			if other.task == task && way.via == ByDescriptor && via == ByPath {
+				return ErrInvalid
+			}
+		}
 		if err := o.fits(key, v.shared); err != nil {
 			return err
 		}

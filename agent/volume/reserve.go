@@ -125,7 +125,8 @@ func (d *draft) insufficient(disk string, stack []resource.Reservation, n resour
 		have = []string{"{}"}
 	}
 	want := d.Describe(Account{Disk: disk, Reservations: stack, Free: n})
-	return refuse(ErrInsufficient, "%s does not contain %s", strings.Join(have, "; "), want)
+	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for: %s does not contain %s",
+		diskName(disk), d.Free(disk, stack).Bytes(), n.Bytes(), strings.Join(have, "; "), want)
 }
 
 // Describe gives an account as the resource that Mesos would call it.

@@ -220,6 +220,21 @@ func (s *State) Faults() iter.Seq2[Unit, Fault] {
 	}
 }
 
+// Has says whether a unit is known.
+func (s *State) Has(u Unit) (ok bool) {
+	switch u.Kind {
+	case DiskUnit:
+		_, ok = s.Disk(u.Disk)
+	case VolumeUnit:
+		_, ok = s.Volume(u.Volume)
+	case TaskUnit:
+		_, ok = s.Task(u.Task)
+	case AttachmentUnit:
+		_, ok = s.Attachment(u)
+	}
+	return ok
+}
+
 // Units yields everything that is reconciled: what an agent looks at when it starts.
 func (s *State) Units() iter.Seq[Unit] {
 	return func(yield func(Unit) bool) {

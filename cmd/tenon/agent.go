@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,6 +74,7 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 		if err != nil {
 			return cfg, clean, err
 		}
+		from.Environ = nil // what is set for another agent is not meant for this one
 		base, clean = config.Dev(dir), func() error { return removeDev(config.Dev(dir), dir) }
 		if !c.IsSet("config") {
 			from.File = ""
@@ -89,9 +91,13 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 }
 
 func devHelp(w io.Writer, cfg config.Config) {
+	program, err := os.Executable()
+	if err != nil {
+		program = os.Args[0]
+	}
 	fmt.Fprintf(w, `A throw-away agent. In another terminal:
 
-    export TENON_SOCKET=%s
+    export PATH=%s:$PATH TENON_SOCKET=%s
     tenon reserve disk:2048 --role web
     tenon volume create web/data --size 1024 --shared
     tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'
@@ -100,7 +106,7 @@ func devHelp(w io.Writer, cfg config.Config) {
 
 Control-C ends it and removes everything.
 
-`, cfg.Socket)
+`, filepath.Dir(program), cfg.Socket)
 }
 
 // removeDev removes what a --dev agent made, unless something is mounted there still.
@@ -116,6 +122,9 @@ func removeDev(cfg config.Config, dir string) error {
 func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (err error) {
 	syscall.Umask(0o022) // mount points have the modes that they are made with
 	log := newLogger(cfg, logTo)
+	if err := makeParents(cfg); err != nil {
+		return err
+	}
 	journal, err := checkpoint.Open(cfg.StateDir, checkpoint.Options{Logger: log})
 	if err != nil {
 		return err
@@ -145,6 +154,17 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	}
 	arm()
 	return listen(ctx, cfg, a, log)
+}
+
+// makeParents makes what is missing above the agent's own directories: those are closed to
+// others, but the tasks of any user walk to their sandboxes.
+func makeParents(cfg config.Config) error {
+	for _, dir := range append([]string{cfg.StateDir, cfg.Pool}, cfg.SandboxRoots...) {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // releaseAll ends the tasks of an agent that was only tried out. One that still runs stays.
@@ -230,13 +250,14 @@ func disksOf(cfg config.Config) ([]volume.Disk, map[string]string, error) {
 // the disk is first used.
 func diskOf(source *resource.Source, dir string, size resource.Bytes) (volume.Disk, error) {
 	d := volume.Disk{Key: source.Key(), Source: source, Total: size.Scalar(), Auto: size == 0}
-	if d.Auto {
-		offered, err := host.OfferedSize(dir)
-		if err != nil {
-			return d, err
-		}
-		d.Total = offered.Scalar()
+	if !d.Auto {
+		return d, nil
 	}
+	offered, err := host.OfferedSize(dir)
+	if err != nil && source == nil {
+		return d, err
+	}
+	d.Total = offered.Scalar() // of a disk that can't be looked at: nothing, until it can
 	return d, nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 
 	"tenon/agent/client"
 	"tenon/agent/volume"
@@ -60,7 +60,8 @@ func run(c *cli.Context) error {
 		return selfFailed(err)
 	}
 	code, runErr := runTask(c.Context, api, task, c.Args().Slice())
-	return errors.Join(release(api, task.ID, c.App.ErrWriter, runErr), exitAs(code, runErr))
+	release(api, task.ID, c.App.ErrWriter)
+	return exitAs(code, runErr)
 }
 
 // runTask starts the stage with the task's mounts and waits for its end.
@@ -73,10 +74,7 @@ func runTask(ctx context.Context, api *client.Client, task wire.Task, command []
 	stage := exec.Command("/proc/self/exe", stageArguments(task, paths, command)...)
 	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
 	stage.ExtraFiles = mounts
-	stage.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
-		stage.SysProcAttr.Foreground, stage.SysProcAttr.Ctty = true, fd
-	}
+	stage.SysProcAttr = &syscall.SysProcAttr{}
 	cleanup, err := bind(stage, task.Lease.Cgroup)
 	if err != nil {
 		return 0, err
@@ -132,11 +130,13 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// supervise runs the stage, hands signals on to its process group, and gives the exit
-// code of what it became.
+// supervise runs the stage, hands signals on to it, and gives the exit code of what it
+// became. The stage stays in the process group of this process, so that a shell's job
+// control works on both: what the terminal sends to the group has reached the stage too.
 func supervise(stage *exec.Cmd) (int, error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	if err := stage.Start(); err != nil {
 		return 0, fmt.Errorf("start the task: %w", err)
@@ -147,7 +147,7 @@ func supervise(stage *exec.Cmd) (int, error) {
 		select {
 		case s := <-signals:
 			if handed(s) {
-				_ = syscall.Kill(-stage.Process.Pid, s.(syscall.Signal)) // it may have ended just now
+				_ = stage.Process.Signal(s) // it may have ended just now
 			}
 		case err := <-done:
 			return codeOf(stage.ProcessState, err)
@@ -155,14 +155,27 @@ func supervise(stage *exec.Cmd) (int, error) {
 	}
 }
 
-// handed says whether a signal is meant for the task: not those that speak of this
-// process alone.
+// handed says whether a signal is to be handed to the task: not those that speak of this
+// process alone, and not those that the terminal has sent to both.
 func handed(s os.Signal) bool {
 	switch s {
-	case syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU:
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH:
+		return !inForeground()
+	case syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2:
+		return true
+	}
+	return false
+}
+
+// inForeground says whether this process group is the one that a terminal sends signals to.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
 		return false
 	}
-	return true
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 func codeOf(state *os.ProcessState, err error) (int, error) {
@@ -175,30 +188,33 @@ func codeOf(state *os.ProcessState, err error) (int, error) {
 	return state.ExitCode(), nil
 }
 
-// release ends the task, unless processes that it left behind still use its volumes: then
-// the agent releases it when they end.
-func release(api *client.Client, task string, warn io.Writer, failed error) error {
+// release ends the task. Where that can't be done now the agent does it later, when it sees
+// that nothing of the task is alive; the command has ended as it has, whatever comes of it.
+func release(api *client.Client, task string, warn io.Writer) {
 	err := api.Release(context.Background(), task, false)
 	switch {
 	case err == nil, errors.Is(err, volume.ErrNotFound):
-		return nil
-	case errors.Is(err, volume.ErrInUse) && failed == nil:
-		fmt.Fprintf(warn, "tenon: task %s has left processes behind; its volumes stay held until they end\n", task)
-		return nil
+	case errors.Is(err, volume.ErrInUse):
+		fmt.Fprintf(warn, "tenon: task %s has left processes behind; its volumes stay held until they end (see: tenon explain)\n", task)
+	default:
+		fmt.Fprintf(warn, "tenon: task %s is not released yet, the agent does it when it can: %v\n", task, err)
 	}
-	return selfFailed(fmt.Errorf("release task %s: %w", task, err))
 }
 
 // selfFailed is the end of run where Tenon itself could not do its part.
 func selfFailed(err error) error { return codeError{exitRunSelf, err.Error()} }
 
-// exitAs ends the program as the task did.
+// exitAs ends the program as the task did. A task that an interrupt has ended takes this
+// process along in the same way, so that a shell's loop around it ends too.
 func exitAs(code int, err error) error {
-	if err != nil {
+	switch {
+	case err != nil:
 		return selfFailed(err)
-	}
-	if code == 0 {
+	case code == 0:
 		return nil
+	case code == 128+int(syscall.SIGINT):
+		signal.Reset(syscall.SIGINT)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
 	}
 	return codeError{code: code}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -59,8 +60,11 @@ func runStage(args []string) {
 		leave(exitRunSelf, fmt.Errorf("start the task: %w", err))
 	}
 	path, err := exec.LookPath(s.command[0])
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		leave(exitRunNone, err)
+	case err != nil:
+		leave(exitRunExec, err)
 	}
 	leave(exitRunExec, syscall.Exec(path, s.command, s.environment()))
 }
@@ -126,11 +130,11 @@ func place(f *os.File, sandbox *os.File, path string) error {
 	return tree.Attach(at)
 }
 
-// environment is that of run, without Tenon's own variables, and with the task's.
+// environment is that of run, without what is for tests, and with the task's own.
 func (s stage) environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "TENON_") {
+		if !strings.HasPrefix(v, "TENON_TEST_") && !strings.HasPrefix(v, "TENON_TASK=") && !strings.HasPrefix(v, "TENON_SANDBOX=") {
 			env = append(env, v)
 		}
 	}
