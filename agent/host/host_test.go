@@ -336,6 +336,51 @@ func until(t *testing.T, a *agent.Agent, done func(*volume.State) bool) {
 	}
 }
 
+func TestAMountIsFoundWhenItsWholeSandboxWasMoved(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	sandboxes := filepath.Join(dir, "sandboxes", "user")
+	if err := os.MkdirAll(filepath.Join(sandboxes, "job"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	op := use("sly", "data", "", resource.RW)
+	op.Sandbox = filepath.Join(sandboxes, "job")
+	n.must(t, op)
+	if err := os.Rename(op.Sandbox, filepath.Join(sandboxes, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	n.must(t, volume.Release{Task: "sly"})
+	if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(table), sandboxes) {
+		t.Errorf("still mounted, %v:\n%s", err, table)
+	}
+	n.must(t, volume.Destroy{Ref: "web/data"})
+}
+
+func TestAMountBeneathAnotherIsNotForgotten(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	n.must(t, use("task", "data", "", resource.RW))
+	target := filepath.Join(dir, "sandboxes", "task", "data")
+	if err := syscall.Mount("over", target, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Do(t.Context(), volume.Detach{Task: "task", Volume: "web/data"}); err == nil {
+		t.Error("detach went through beneath another mount")
+	}
+	if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+		t.Errorf("destroy: %v, want in use", err)
+	}
+	if err := syscall.Unmount(target, 0); err != nil {
+		t.Fatal(err)
+	}
+	n.must(t, volume.Detach{Task: "task", Volume: "web/data"})
+	n.must(t, volume.Destroy{Ref: "web/data"})
+}
+
 func TestAMountIsFoundWhereATaskHasMovedIt(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		dir := directory(t)

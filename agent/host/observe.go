@@ -131,7 +131,7 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	sb, err := h.sandbox(t.Sandbox)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return seen, nil
+		return h.seeMoved(t, a), nil
 	case err != nil && a.Via == volume.Claimed && !a.Gone: // nothing has to be there yet
 		return volume.SeenAttachment{Unreachable: err.Error()}, nil
 	case err != nil:
@@ -157,16 +157,25 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	if seen.Mounted {
 		h.sawAt(a, point.MountID)
 	}
+	if seen.Foreign && a.Gone && h.seeMoved(t, a).Mounted {
+		return volume.SeenAttachment{Unreachable: "something is mounted on top of it or in its place; it is still mounted"}, nil
+	}
 	return seen, nil
+}
+
+// seeMoved is what there is of a mount that is not to be seen at its target.
+func (h *Host) seeMoved(t *volume.Task, a *volume.Attachment) volume.SeenAttachment {
+	m, ok := h.moved(t, a)
+	if !ok {
+		return volume.SeenAttachment{}
+	}
+	return volume.SeenAttachment{Mounted: true, Moved: m.Point, ReadOnly: m.ReadOnly}
 }
 
 // seeUnmounted is for a target at which nothing is mounted: the mount may be elsewhere by
 // now, or its point may be left.
 func (h *Host) seeUnmounted(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox, point mount.Point) (seen volume.SeenAttachment, err error) {
-	if m, ok := h.moved(t, a); ok {
-		return volume.SeenAttachment{Mounted: true, Moved: m.Point, ReadOnly: m.ReadOnly}, nil
-	}
-	if a.Gone && point.Dir {
+	if seen = h.seeMoved(t, a); !seen.Mounted && a.Gone && point.Dir {
 		seen.Point, err = sb.Empty(a.Path)
 	}
 	return seen, err

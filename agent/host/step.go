@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 	"syscall"
 
 	"tenon/agent/pool"
@@ -142,7 +142,13 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	if !ok || !known {
 		return unknown(step)
 	}
+	if step.Kind == volume.DoDetach {
+		return h.detach(t, a)
+	}
 	sb, err := h.sandbox(t.Sandbox)
+	if step.Kind == volume.Clear && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return refused(err)
 	}
@@ -150,8 +156,6 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	switch step.Kind {
 	case volume.DoAttach:
 		return h.attach(s, a, sb)
-	case volume.DoDetach:
-		return h.detach(t, a, sb)
 	case volume.Clear:
 		return sb.Clear(a.Path)
 	}
@@ -222,13 +226,12 @@ func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*
 }
 
 // detach unmounts what the plan has just seen to be ours, wherever it is by now.
-func (h *Host) detach(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox) error {
-	at := a.Path
-	if here, err := sb.Find(at); err != nil || !here.Mounted {
-		if m, ok := h.moved(t, a); ok {
-			at = strings.TrimPrefix(m.Point, t.Sandbox+"/")
-		}
+func (h *Host) detach(t *volume.Task, a *volume.Attachment) error {
+	sb, at, err := h.whereMounted(t, a)
+	if err != nil {
+		return err
 	}
+	defer sb.Close()
 	point, err := sb.Prepare(at)
 	if err != nil {
 		return err
@@ -243,6 +246,26 @@ func (h *Host) detach(t *volume.Task, a *volume.Attachment, sb *sandbox.Sandbox)
 			"; it is detached when they let go, or at once with --lazy"}
 	}
 	return err
+}
+
+// whereMounted gives the directory and the path beneath it at which an attachment is
+// mounted: those that it was made with, unless somebody has moved them.
+func (h *Host) whereMounted(t *volume.Task, a *volume.Attachment) (*sandbox.Sandbox, string, error) {
+	sb, err := h.sandbox(t.Sandbox)
+	if err == nil {
+		if here, err := sb.Find(a.Path); err == nil && here.Mounted {
+			return sb, a.Path, nil
+		}
+	}
+	m, ok := h.moved(t, a)
+	if !ok {
+		return sb, a.Path, err
+	}
+	if sb != nil {
+		_ = sb.Close() // nothing was done in it
+	}
+	sb, err = h.sandbox(filepath.Dir(m.Point))
+	return sb, filepath.Base(m.Point), err
 }
 
 func unknown(step volume.Step) error {

@@ -101,9 +101,10 @@ func (h *Host) unseen(a *volume.Attachment) {
 	delete(h.seenAt, a.Unit())
 }
 
-// moved finds the mount of an attachment that is not at its target, but elsewhere in the
-// task's sandbox: a directory above it was renamed. It looks at that one mount, or, for an
-// attachment that was not seen since the start, at those that were strays then.
+// moved finds the mount of an attachment that is not to be seen at its target: a directory
+// above it was renamed, the sandbox itself perhaps, or something lies on top of it. It looks
+// at that one mount, or, for an attachment that was not seen since the start, at those that
+// were strays then: in the task's sandbox, or anywhere for one that is to go.
 func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 	h.mu.Lock()
 	id, known := h.seenAt[a.Unit()]
@@ -121,7 +122,7 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 		if err != nil || !strings.HasSuffix(m.Root, "/live/"+string(a.Volume)+"/data") {
 			continue // gone, or its number is another's by now
 		}
-		if strings.HasPrefix(m.Point, t.Sandbox+"/") && m.Point != t.Sandbox+"/"+a.Path {
+		if known || a.Gone || strings.HasPrefix(m.Point, t.Sandbox+"/") {
 			return m, true
 		}
 	}
