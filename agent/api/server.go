@@ -214,6 +214,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer waits for its turn, checks what every request must keep to and asks the route.
 func (s *Server) answer(r route, c *call) (answer, error) {
+	if r.method == http.MethodGet {
+		return s.handle(r, c) // never waits for work
+	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -221,6 +224,10 @@ func (s *Server) answer(r route, c *call) (answer, error) {
 		return answer{}, problem(http.StatusServiceUnavailable, volume.ErrPending,
 			"the agent has %d requests at work and this one got no turn; nothing was changed, ask again", maxRequests)
 	}
+	return s.handle(r, c)
+}
+
+func (s *Server) handle(r route, c *call) (answer, error) {
 	if err := c.checkQuery(r.query); err != nil {
 		return answer{}, err
 	}

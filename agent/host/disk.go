@@ -16,7 +16,8 @@ import (
 // missing. Once open, everything goes through its descriptor: what happens to the path
 // later (another file system mounted over it, say) changes nothing.
 type disk struct {
-	dir string
+	dir  string
+	make bool // the directory is made with the pool
 
 	mu     sync.Mutex
 	source *mount.Source // guarded by mu
@@ -29,7 +30,11 @@ type disk struct {
 func (d *disk) see() volume.SeenDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(); err != nil {
+	err := d.open()
+	switch {
+	case d.make && errors.Is(err, fs.ErrNotExist):
+		return volume.SeenDisk{Empty: true} // as good as an empty directory
+	case err != nil:
 		return volume.SeenDisk{Missing: err.Error()}
 	}
 	return volume.SeenDisk{Empty: d.found.Empty, Pool: d.found.UUID}
@@ -78,6 +83,11 @@ func (d *disk) unlisted() ([]pool.Entry, error) {
 func (d *disk) format(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.make {
+		if err := os.MkdirAll(d.dir, 0o700); err != nil {
+			return err
+		}
+	}
 	if err := d.open(); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,9 +49,9 @@ type Host struct {
 	published map[volume.UUID]bool   // being made, and durably in live/; guarded by mu
 }
 
-// Open prepares the sandbox roots (each is made if it is missing, and becomes a private
-// mount of its own) and makes the root disk's directory if it is missing. Other disks
-// are opened when they are looked at: one that is missing is only unavailable.
+// Open prepares the sandbox roots: each is made if it is missing, and becomes a private
+// mount of its own. Disks are opened when they are looked at: one that is missing is only
+// unavailable, and the directory of the root disk is made when its pool is.
 func Open(o Options) (_ *Host, err error) {
 	h := &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
 		lost: make(chan string), done: make(chan struct{})}
@@ -62,10 +61,7 @@ func Open(o Options) (_ *Host, err error) {
 		}
 	}()
 	for key, dir := range o.Disks {
-		h.disks[key] = &disk{dir: dir}
-	}
-	if err := os.MkdirAll(o.Disks[""], 0o700); err != nil {
-		return nil, fmt.Errorf("make the pool of the root disk: %w", err)
+		h.disks[key] = &disk{dir: dir, make: key == ""}
 	}
 	for _, path := range o.SandboxRoots {
 		r, err := sandbox.OpenRoot(path)

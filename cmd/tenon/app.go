@@ -82,7 +82,9 @@ func global(c *cli.Context, name string) string {
 	return c.String(name)
 }
 
-func newClient(c *cli.Context) *client.Client { return client.New(global(c, "socket")) }
+func newClient(c *cli.Context) *client.Client {
+	return client.New(firstOf(global(c, "socket"), config.Default().Socket))
+}
 
 // prepare gives a command what all have in common: path is its full name.
 func prepare(path string, cmd *cli.Command) {

@@ -173,6 +173,9 @@ func checkpointVerify(c *cli.Context) error {
 	if err != nil {
 		return journalError(err)
 	}
+	if r.Segments == 0 && r.SnapshotBytes == 0 {
+		return &volume.Error{Kind: volume.ErrNotFound, Message: "there is no journal in " + dir}
+	}
 	object := verified{
 		dir, r.Snapshot, resource.Bytes(r.SnapshotBytes), r.Segments, resource.Bytes(r.LogBytes), r.Transactions,
 		r.Records, r.Last, r.Proven, r.TornFile, r.TornBytes,

@@ -93,8 +93,11 @@ func bind(stage *exec.Cmd, path string) (cleanup func(), err error) {
 	runtime.LockOSThread()
 	cleanup = func() {}
 	if path == "" {
+		// Whatever the command leaves behind becomes a child of this process, which waits for
+		// all of them before it releases the task.
 		stage.SysProcAttr.Pdeathsig = syscall.SIGKILL
-		return cleanup, nil
+		err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+		return outlive, os.NewSyscallError("prctl", err)
 	}
 	group, err := cgroup.Find(path)
 	if err != nil {
@@ -110,6 +113,16 @@ func bind(stage *exec.Cmd, path string) (cleanup func(), err error) {
 	}
 	stage.SysProcAttr.UseCgroupFD, stage.SysProcAttr.CgroupFD = true, int(dir.Fd())
 	return func() { _ = dir.Close() }, nil
+}
+
+// outlive waits for every process that the command has left behind.
+func outlive() {
+	for {
+		_, err := syscall.Wait4(-1, nil, 0, nil)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return // ECHILD: there is none
+		}
+	}
 }
 
 // receive takes the task's mounts from the agent, one descriptor a volume.

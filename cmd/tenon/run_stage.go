@@ -83,7 +83,7 @@ func (s stage) enter() error {
 	if err := mount.MakePrivateNamespace(); err != nil {
 		return err
 	}
-	sandbox, err := mount.OpenDir(s.sandbox)
+	sandbox, err := openSandbox(s.sandbox)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,20 @@ func (s stage) enter() error {
 			return fmt.Errorf("mount %s: %w", path, err)
 		}
 	}
-	return os.Chdir(s.sandbox)
+	return sandbox.Chdir()
+}
+
+// openSandbox opens the directory without following a symlink: others may write to what is
+// above a launcher's sandbox.
+func openSandbox(path string) (*os.File, error) {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // join makes sure that the process is in the task's cgroup. From then on the cgroup
