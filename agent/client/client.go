@@ -128,7 +128,7 @@ func unanswered(ctx context.Context, err error) error {
 	case errors.Is(err, ErrNoAgent):
 		return err
 	}
-	return fmt.Errorf("the agent did not answer; whether it was done is not known, ask again: %w", err)
+	return fmt.Errorf("the agent did not answer; whether it was done is not known, look before you ask again: %w", err)
 }
 
 // read reads a whole answer and closes it.
@@ -136,7 +136,7 @@ func read(resp *http.Response, v any) error {
 	defer func() { _ = resp.Body.Close() }() // what counts has been read
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("the agent's answer ends too early; whether it was done is not known, ask again: %w", err)
+		return fmt.Errorf("the agent's answer ends too early; whether it was done is not known, look before you ask again: %w", err)
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode >= http.StatusBadRequest {

@@ -188,6 +188,9 @@ const (
 	testEnv   = envPrefix + "TEST_" // belongs to the tests
 )
 
+// taskEnv are the variables that a task of `tenon run` finds; an agent may be one.
+var taskEnv = map[string]bool{"TASK": true, "SANDBOX": true}
+
 // applyEnviron applies the variables that begin with TENON_.
 func applyEnviron(c *Config, environ []string) error {
 	var errs []error
@@ -195,7 +198,7 @@ func applyEnviron(c *Config, environ []string) error {
 	for _, entry := range environ {
 		variable, value, _ := strings.Cut(entry, "=")
 		name, ours := strings.CutPrefix(variable, envPrefix)
-		if !ours || strings.HasPrefix(variable, testEnv) {
+		if !ours || strings.HasPrefix(variable, testEnv) || taskEnv[name] {
 			continue
 		}
 		if name = strings.ToLower(name); !known(name) || variable != envName(name) {

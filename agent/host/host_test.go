@@ -229,7 +229,7 @@ func TestAPoolThatIsNotThereIsNeverMadeOverItsMountPoint(t *testing.T) {
 	n.create(t, "data", true)
 	n.stop()
 	pool := filepath.Join(dir, "pool")
-	if err := os.Rename(pool, pool+".away"); err != nil {
+	if err := errors.Join(os.Rename(pool, pool+".away"), os.Mkdir(pool, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	n = start(t, dir)

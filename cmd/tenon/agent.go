@@ -70,15 +70,16 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 	}
 	base := config.Default()
 	if c.Bool("dev") {
+		if err := onlyDev(c); err != nil {
+			return cfg, clean, err
+		}
 		dir, err := os.MkdirTemp("", "tenon-dev-")
 		if err != nil {
 			return cfg, clean, err
 		}
 		from.Environ = nil // what is set for another agent is not meant for this one
 		base, clean = config.Dev(dir), func() error { return removeDev(config.Dev(dir), dir) }
-		if !c.IsSet("config") {
-			from.File = ""
-		}
+		from.File = ""
 	}
 	cfg, err = config.Load(base, from)
 	if err != nil {
@@ -88,6 +89,17 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 		devHelp(c.App.ErrWriter, cfg)
 	}
 	return cfg, clean, nil
+}
+
+// onlyDev refuses what would mix a throw-away agent, which removes all that it has at the
+// end, with places that last.
+func onlyDev(c *cli.Context) error {
+	for _, lasting := range []string{"config", "state-dir", "pool", "sandbox-roots", "cgroup-parent"} {
+		if c.IsSet(lasting) {
+			return fmt.Errorf("--dev and --%s do not go together: it removes everything at the end", lasting)
+		}
+	}
+	return nil
 }
 
 func devHelp(w io.Writer, cfg config.Config) {

@@ -51,6 +51,9 @@ func attach(c *cli.Context) error {
 		return err
 	}
 	api, id := newClient(c), c.String("task")
+	if err := resource.CheckID(id); err != nil {
+		return misused(c, "task: %s", err)
+	}
 	done := progress(c, "attaching to task "+clean(id))
 	made, err := attachAll(c, api, id, uses)
 	done()
@@ -111,6 +114,9 @@ func detach(c *cli.Context) error {
 		return misused(c, "volume %q: a mode means nothing here; write NAME[:PATH]", c.String("volume"))
 	}
 	id := c.String("task")
+	if err := resource.CheckID(id); err != nil {
+		return misused(c, "task: %s", err)
+	}
 	done := progress(c, "detaching from task "+clean(id))
 	err = newClient(c).Detach(c.Context, id, use.Volume, use.Path, c.Bool("lazy"))
 	done()
