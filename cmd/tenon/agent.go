@@ -213,7 +213,7 @@ func listen(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Lo
 		return err
 	case <-ctx.Done():
 	}
-	log.Info("agent stops; tasks and their mounts stay as they are")
+	log.Info("agent stops")
 	tell(log, systemd.Stopping())
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -228,6 +229,7 @@ func exitAs(code int, err error) error {
 	case code == 128+int(syscall.SIGINT):
 		signal.Reset(syscall.SIGINT)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+		<-time.After(time.Second) // the signal is on its way, unless it is ignored
 	}
 	return codeError{code: code}
 }
