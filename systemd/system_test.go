@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,8 +42,8 @@ type agentReport struct {
 	Errs      []string
 }
 
-// roleAgent is the service: it mounts once, starts a task that outlives it,
-// enters another mount namespace, reports, and feeds the watchdog.
+// roleAgent is the service: it mounts once, starts a task that outlives it, reports, and
+// feeds the watchdog.
 func roleAgent() int {
 	report := agentReport{Pid: os.Getpid()}
 	try := func(what string, err error) {
@@ -63,7 +62,6 @@ func roleAgent() int {
 		report.Task, err = startTask()
 		try("start task", err)
 	}
-	try("enter mount namespace", enterNamespace())
 	try("set-group-ID", os.Chmod(probe, 0o775|os.ModeSetgid))
 	_, err = net.Listen("tcp", "127.0.0.1:0")
 	if !errors.Is(err, unix.EAFNOSUPPORT) {
@@ -98,27 +96,6 @@ func roleTask() int {
 	signal.Notify(stop, unix.SIGTERM)
 	<-stop
 	return 0
-}
-
-// enterNamespace does what an attach to a running task does: it leaves the mount
-// namespace on a thread of its own and comes back through a descriptor.
-func enterNamespace() error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread must not be used again
-		done <- func() error {
-			ns, err := os.Open("/proc/self/ns/mnt")
-			if err != nil {
-				return err
-			}
-			defer ns.Close()
-			if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-				return err
-			}
-			return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
-		}()
-	}()
-	return <-done
 }
 
 // send hands the report to the test.
