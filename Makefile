@@ -35,9 +35,11 @@ test: ## all tests of this machine; those that need root run when root
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
-vm: ## tests that need another kernel or systemd as PID 1, in virtual machines (see testdata/vm/README.md)
+vm: build ## tests that need another kernel or systemd as PID 1, in virtual machines (see testdata/vm/README.md)
 	mkdir -p bin && $(GO) test -c -o bin/systemd.test ./systemd
 	testdata/vm/run-in-vm -e uml -S -E TENON_TEST_REQUIRE=systemd -- bin/systemd.test -test.run=UnderSystemd
+	rm -rf bin/dest && $(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/bin/dest
+	testdata/vm/run-in-vm -e uml -S -f bin/dest:/payload/dest -- testdata/vm/service
 	testdata/vm/selftest uml host
 
 bench-smoke: ## every benchmark compiles and runs once
