@@ -107,10 +107,14 @@ func (p *site) must(err error) {
 
 func (p *site) reserve(mb int) {
 	p.t.Helper()
+	p.must(p.tryReserve(mb))
+}
+
+func (p *site) tryReserve(mb int) error {
 	_, err := p.Apply(p.t.Context(), resource.Operation{Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: []resource.Resource{{
 		Name: "disk", Type: resource.TypeScalar, Scalar: resource.Scalar(mb) * resource.One,
 		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}}})
-	p.must(err)
+	return err
 }
 
 func (p *site) create(id string) error {
@@ -211,12 +215,14 @@ func mountsBeneath(t *testing.T, prefix string) (points []string) {
 
 // The steps of each operation at which the agent is killed.
 var crashPoints = map[string][]string{
+	"reserve": {"append", "synced"},
+	"mount":   {"append", "synced"},
 	"create":  {"append", "synced", "make:before", "make:after", "publish:before", "publish:after", "settle"},
 	"attach":  {"append", "synced", "make-sandbox:before", "make-sandbox:after", "attach:before", "attach:after"},
 	"detach":  {"append", "synced", "detach:before", "detach:after", "clear:before", "clear:after", "settle", "remove-sandbox:before", "remove-sandbox:after", "settle#2"},
 	"destroy": {"append", "synced", "trash:before", "trash:after", "purge:before", "purge:after", "settle"},
 	"claim":   {"append", "synced", "make-sandbox:after", "make-cgroup:before", "make-cgroup:after"},
-	"release": {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "settle"},
+	"release": {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "remove-sandbox:after", "settle"},
 }
 
 func TestKilledAtEveryStepTheAgentConverges(t *testing.T) {
@@ -237,14 +243,22 @@ func killAt(t *testing.T, op, point string) {
 	p.must(os.WriteFile(p.path("sandboxes/holder/data/file"), []byte("precious"), 0o600))
 	claim := wire.Claim{Task: "claimer", PID: os.Getpid(), Cgroup: true, Volumes: []wire.Use{{Volume: "web/kept"}}}
 	does := map[string]func() error{
+		"reserve": func() error { return p.tryReserve(8) },
 		"create":  func() error { return p.create("new") },
+		"mount": func() error {
+			f, _, err := p.Mount(t.Context(), "claimer", wire.Attach{Use: wire.Use{Volume: "web/kept"}})
+			if err == nil {
+				err = f.Close()
+			}
+			return err
+		},
 		"attach":  func() error { return p.attach("task", "victim", resource.RO) },
 		"detach":  func() error { return p.Detach(t.Context(), "task", "web/victim", "", false) },
 		"destroy": func() error { _, err := p.Destroy(t.Context(), "web/victim", true); return err },
 		"claim":   func() error { _, err := p.Claim(t.Context(), claim); return err },
 		"release": func() error { return p.Release(t.Context(), "claimer", false) },
 	}
-	for later, first := range map[string]string{"detach": "attach", "release": "claim"} {
+	for later, first := range map[string]string{"detach": "attach", "release": "claim", "mount": "claim"} {
 		if op == later {
 			p.must(does[first]())
 		}
