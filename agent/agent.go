@@ -224,9 +224,10 @@ func (a *Agent) Watch(ctx context.Context, after uint64) (*volume.State, error) 
 	}
 }
 
-// Health is nil while the agent can do its work: nil also shows that its lock is free.
-// Faults of single units are not the agent's.
+// Health is nil while the agent can do its work: that it returns shows that the locks of the
+// writer and of the loop are free. Faults of single units are not the agent's.
 func (a *Agent) Health() error {
+	a.queue.turns()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.failed

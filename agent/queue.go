@@ -143,21 +143,30 @@ func (q *queue) start(l lane) {
 }
 
 // work runs a unit, tells the result to those who wait for it, and goes on in its lane.
-func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) error {
-	again, err := false, q.ctx.Err()
-	if err == nil {
-		again, err = q.run(q.ctx, u)
+func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) (err error) {
+	again := true
+	defer func() { // also after a panic, which whoever called may survive
+		for _, done := range told {
+			done <- err
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.running[l]--
+		it.running = false
+		q.after(u, it, again)
+		q.start(l)
+	}()
+	if err := q.ctx.Err(); err != nil {
+		return err
 	}
-	for _, done := range told {
-		done <- err
-	}
+	again, err = q.run(q.ctx, u)
+	return err
+}
+
+// turns shows that the queue can be worked on: its lock is free.
+func (q *queue) turns() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.running[l]--
-	it.running = false
-	q.after(u, it, again)
-	q.start(l)
-	return err
 }
 
 // after decides what becomes of a unit that was run.
