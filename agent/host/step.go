@@ -227,12 +227,7 @@ func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*
 
 // detach unmounts what the plan has just seen to be ours, wherever it is by now.
 func (h *Host) detach(t *volume.Task, a *volume.Attachment) error {
-	sb, at, err := h.whereMounted(t, a)
-	if err != nil {
-		return err
-	}
-	defer sb.Close()
-	point, err := sb.Prepare(at)
+	point, err := h.whereMounted(t, a)
 	if err != nil {
 		return err
 	}
@@ -248,24 +243,30 @@ func (h *Host) detach(t *volume.Task, a *volume.Attachment) error {
 	return err
 }
 
-// whereMounted gives the directory and the path beneath it at which an attachment is
-// mounted: those that it was made with, unless somebody has moved them.
-func (h *Host) whereMounted(t *volume.Task, a *volume.Attachment) (*sandbox.Sandbox, string, error) {
-	sb, err := h.sandbox(t.Sandbox)
-	if err == nil {
-		if here, err := sb.Find(a.Path); err == nil && here.Mounted {
-			return sb, a.Path, nil
-		}
+// whereMounted is the point at which an attachment is mounted: the one that it was made
+// with, unless somebody has moved that.
+func (h *Host) whereMounted(t *volume.Task, a *volume.Attachment) (*sandbox.Point, error) {
+	point, err := h.locate(t.Sandbox, a.Path)
+	if err == nil && point.Found.Mounted {
+		return point, nil
 	}
 	m, ok := h.moved(t, a)
 	if !ok {
-		return sb, a.Path, err
+		return point, err
 	}
-	if sb != nil {
-		_ = sb.Close() // nothing was done in it
+	if point != nil {
+		_ = point.Close() // nothing was done there
 	}
-	sb, err = h.sandbox(filepath.Dir(m.Point))
-	return sb, filepath.Base(m.Point), err
+	return h.locate(filepath.Dir(m.Point), filepath.Base(m.Point))
+}
+
+func (h *Host) locate(dir, path string) (*sandbox.Point, error) {
+	sb, err := h.sandbox(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer sb.Close()
+	return sb.Locate(path)
 }
 
 func unknown(step volume.Step) error {

@@ -127,6 +127,28 @@ func openEmpty(parent *os.File, name string) (*os.File, error) {
 	return nil, err
 }
 
+// Locate is the point at the container path as it is, for a detach: it makes nothing, and
+// has no Target. Nothing on the way there is fs.ErrNotExist; see Find for the rest.
+func (s *Sandbox) Locate(containerPath string) (*Point, error) {
+	if err := checkPath(containerPath); err != nil {
+		return nil, s.fail("locate", containerPath, err)
+	}
+	p := &Point{Name: path.Base(containerPath), sandbox: s, path: containerPath}
+	err := steady(func() (err error) {
+		if p.Parent, err = mount.OpenBeneath(s.dir, path.Dir(containerPath)); err != nil {
+			return err
+		}
+		if p.Found, err = mount.At(p.Parent, p.Name); err != nil {
+			p.Parent.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, s.fail("locate", containerPath, err)
+	}
+	return p, nil
+}
+
 // Find says what lies at the container path now, in a constant number of system calls.
 // Nothing there, or nothing on the way there, is no error; a symlink or a file on the
 // way is ErrNotDirectory, and a mount on the way mount.ErrMounted.

@@ -323,3 +323,34 @@ func ignoreExist(err error) error {
 	}
 	return err
 }
+
+func TestLocateMakesNothing(t *testing.T) {
+	t.Parallel()
+
+	r := newRoot(t)
+	must(t, r.Make("task", "boot", 0, 0))
+	s, err := r.Open("task")
+	must(t, err)
+	defer s.Close()
+	if _, err := s.Locate("a/b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("locate in a directory that is not there: %v, want it not to exist", err)
+	}
+	p, err := s.Locate("a")
+	must(t, err)
+	if p.Found.Exists || p.Target != nil {
+		t.Errorf("locate of nothing: %+v", p.Found)
+	}
+	must(t, p.Close())
+	made, err := s.Prepare("a")
+	must(t, err)
+	must(t, made.Close())
+	p, err = s.Locate("a")
+	must(t, err)
+	if !p.Found.Dir || p.Found.Mounted {
+		t.Errorf("locate of a mount point: %+v", p.Found)
+	}
+	must(t, p.Close())
+	if _, err := s.Locate("../x"); err == nil {
+		t.Error("locate went out of the sandbox")
+	}
+}
