@@ -197,8 +197,7 @@ func (a *Agent) followLeases(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case task := <-a.kernel.Lost():
-			u := volume.UnitOfTask(task)
-			a.queue.add(u, a.lane(u))
+			a.enqueue(volume.UnitOfTask(task))
 		}
 	}
 }

@@ -104,27 +104,37 @@ func (a *Agent) follow(changes []volume.Change) {
 	for _, c := range changes {
 		switch {
 		case c.Attachment != nil:
-			a.queue.add(c.Attachment.Unit(), laneTask)
+			a.enqueue(c.Attachment.Unit())
 		case c.Task != nil && c.Task.Releasing:
-			a.queue.add(volume.UnitOfTask(c.Task.ID), laneTask)
+			a.enqueue(volume.UnitOfTask(c.Task.ID))
 		case c.Drop != nil && c.Drop.Path != "":
 			if t, ok := a.State().Task(c.Drop.Task); ok && t.Releasing {
-				a.queue.add(volume.UnitOfTask(t.ID), laneTask)
+				a.enqueue(volume.UnitOfTask(t.ID))
 			}
-		case c.Fault != nil && c.Fault.Unit.Kind == volume.DiskUnit:
-			a.queueVolumes(c.Fault.Unit.Disk)
-		case c.Fault != nil && c.Fault.Kind != nil:
-			a.log.Warn("unit faulty", "unit", c.Fault.Unit, "err", c.Fault.Reason)
+		case c.Fault != nil:
+			a.followFault(*c.Fault)
 		}
 	}
 }
+
+func (a *Agent) followFault(f volume.FaultOf) {
+	if f.Kind != nil {
+		a.log.Warn("unit faulty", "unit", f.Unit, "err", f.Reason)
+	}
+	if f.Unit.Kind == volume.DiskUnit {
+		a.queueVolumes(f.Unit.Disk)
+	}
+}
+
+// enqueue has a unit run in its lane; nobody waits for it.
+func (a *Agent) enqueue(u volume.Unit) { a.queue.add(u, a.lane(u)) }
 
 // queueVolumes queues every volume of a disk.
 func (a *Agent) queueVolumes(disk string) {
 	s := a.State()
 	for u := range s.Units() {
 		if v, ok := s.Volume(u.Volume); u.Kind == volume.VolumeUnit && ok && v.Disk == disk {
-			a.queue.add(u, a.lane(u))
+			a.enqueue(u)
 		}
 	}
 }
@@ -157,8 +167,7 @@ func (a *Agent) noteFailure(u volume.Unit, cause error) {
 		kind = volume.ErrFailed
 	}
 	if kind == volume.ErrLost && u.Kind == volume.AttachmentUnit {
-		volumeUnit := volume.UnitOfVolume(u.Volume) // to be seen there, too
-		a.queue.add(volumeUnit, a.lane(volumeUnit))
+		a.enqueue(volume.UnitOfVolume(u.Volume)) // to be seen there, too
 	}
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
 		changes := s.Faulty(u, kind, cause.Error(), a.now())

@@ -222,6 +222,25 @@ func TestAMountThatVanishedIsMadeAgainAndALostVolumeIsNot(t *testing.T) {
 	n.must(t, volume.Release{Task: "writer"})
 }
 
+func TestAVolumeThatVanishesWhileTheAgentRunsIsLost(t *testing.T) {
+	dir := directory(t)
+	n := start(t, dir)
+	n.reserve(t)
+	n.create(t, "data", true)
+	v, _ := n.State().Find("web/data")
+	if err := os.RemoveAll(filepath.Join(dir, "pool", "live", string(v.UUID))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Do(t.Context(), use("task", "data", "", resource.RW)); !errors.Is(err, volume.ErrLost) {
+		t.Errorf("attach: %v, want lost", err)
+	}
+	until(t, n.Agent, func(s *volume.State) bool {
+		f, ok := s.Fault(volume.UnitOfVolume(v.UUID))
+		return ok && f.Kind == volume.ErrLost && s.CountTasks() == 0
+	})
+	n.must(t, volume.Destroy{Ref: "web/data"})
+}
+
 func TestAPoolThatIsNotThereIsNeverMadeOverItsMountPoint(t *testing.T) {
 	dir := directory(t)
 	n := start(t, dir)
