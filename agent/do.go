@@ -15,7 +15,8 @@ import (
 // A refusal is an *volume.Error and changes nothing. When a step fails, what the batch
 // was to make is taken back, and what it was to remove stays recorded and is tried
 // again; either way the error says why. When the context ends first, the batch is
-// recorded and goes on; asking for the same again waits for it.
+// recorded and goes on: asking again for a use, or for the end of something, waits for it,
+// and a volume that was made meanwhile exists.
 func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error) {
 	if _, _, err := a.do(ctx, ops); err != nil {
 		return nil, err
