@@ -329,6 +329,50 @@ func TestAMountThatCannotBeHandedLeavesTheClaim(t *testing.T) {
 	}
 }
 
+func TestAJournalWithoutRoomRefusesUntilThereIsSome(t *testing.T) {
+	t.Parallel()
+	fs := crashfs.New()
+	quiet := slog.New(slog.DiscardHandler)
+	j, err := checkpoint.Open("journal", checkpoint.Options{FS: fs, Logger: quiet, SegmentSize: 16 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := agenttest.NewKernel()
+	a, err := agent.Start(t.Context(), agent.Options{Kernel: k, Journal: j, Boot: "boot", Disks: k.Disks(), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { a.Stop(); _ = j.Close() }()
+	fs.SetFull(true)
+	for err == nil {
+		_, err = a.Do(t.Context(), reserve("web", 1))
+	}
+	if !errors.Is(err, volume.ErrInsufficient) || a.Health() != nil {
+		t.Fatalf("a journal without room: %v, health %v; want insufficient space, and healthy", err, a.Health())
+	}
+	before := stored(t, a.State())
+	if _, err := a.Do(t.Context(), reserve("web", 1)); err == nil || !slices.Equal(before, stored(t, a.State())) {
+		t.Errorf("refused with %v, but the state has changed", err)
+	}
+	fs.SetFull(false)
+	must(t, a, reserve("web", 1))
+}
+
+func TestAUnitThatNobodyKnowsIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	k := agenttest.NewKernel()
+	a := agenttest.Start(t, k)
+	must(t, a, reserve("web", 64), create("web", "v", 32, true))
+	must(t, a, attach("task", "v", resource.RW))
+	must(t, a, volume.Release{Task: "task"}) // whose units run once more after they are dropped
+	k.Exit("ghost", 1)
+	must(t, a, volume.Destroy{Ref: "web/v"})
+	a.Stop()
+	if k.Unknown != 0 {
+		t.Errorf("%d looks at what nobody knows: what they see may be taken for another of the name", k.Unknown)
+	}
+}
+
 func TestDisksAreConfiguredAgainAtEachStart(t *testing.T) {
 	t.Parallel()
 	k := agenttest.NewKernel("/mnt/d1")

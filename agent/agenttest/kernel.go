@@ -55,6 +55,8 @@ type Kernel struct {
 
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
+	// Unknown counts looks at units that the state does not know.
+	Unknown int
 	// FailHand, if set, is the error of every Hand.
 	FailHand error
 
@@ -127,6 +129,9 @@ func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (see
 	defer k.Unlock()
 	if k.dead {
 		return seen, errDead
+	}
+	if !s.Has(u) {
+		k.Unknown++
 	}
 	switch u.Kind {
 	case volume.DiskUnit:
