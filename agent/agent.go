@@ -106,7 +106,8 @@ type version struct {
 }
 
 // Start loads the journal, fits it to the configuration and to the running boot, and
-// reconciles everything once; only the removal of destroyed data goes on behind it.
+// reconciles everything once; only the removal of destroyed data and of the sandboxes of
+// tasks that have ended goes on behind it.
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
 	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, crash: o.Crash, changed: make(chan struct{})}

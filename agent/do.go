@@ -110,7 +110,7 @@ func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
 	if len(units) == 1 && a.lane(units[0]) == laneTask {
-		return a.queue.do(ctx, units[0], a.lane(units[0]))
+		return a.queue.do(ctx, units[0], laneTask)
 	}
 	runs := make([]<-chan error, len(units))
 	for i, u := range units {

@@ -48,7 +48,7 @@ type Server struct {
 	started time.Time
 	gid     int // of the group, none is -1
 	timeout time.Duration
-	slots   chan struct{} // one for each request at work
+	slots   chan struct{} // one for each request at work that may wait for the agent
 	mux     *http.ServeMux
 	http    *http.Server
 	end     context.CancelFunc // ends the context of every request
@@ -62,7 +62,7 @@ type Server struct {
 const (
 	maxHeader   = 64 << 10
 	maxBody     = 1 << 20
-	maxRequests = 256 // at work at once; others wait for their turn, within their timeout
+	maxRequests = 256 // other than GET, at work at once; others wait for their turn, within their timeout
 
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 10 * time.Second

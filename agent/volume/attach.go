@@ -223,7 +223,7 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 	}
 	if !v.Shared {
 		if hs := others(d.Holders(v.UUID), a.Task); len(hs) > 0 {
-			return inUse(v, hs, "volume %s is exclusive and held by %s", v.Name, names(hs))
+			return inUse(v, hs, "volume %s is exclusive and held by %s", v.Name, HolderNames(hs))
 		}
 	}
 	d.put(Change{Attachment: a})
@@ -352,8 +352,8 @@ func inUse(v *Volume, hs []Holder, format string, args ...any) *Error {
 	return e
 }
 
-// names lists tasks for a message: all of a few, or the first three and a count.
-func names(hs []Holder) string {
+// HolderNames lists tasks for a message: all of a few, or the first three and a count.
+func HolderNames(hs []Holder) string {
 	const few = 3
 	var s []string
 	for _, h := range hs[:min(few, len(hs))] {

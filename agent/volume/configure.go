@@ -27,7 +27,7 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 		if d.Total < taken[d.Key] {
 			return nil, refuse(ErrInsufficient, "disk %s is configured with %s, but %s of it is reserved already; "+
 				"configure at least that, or start with the old size and unreserve first",
-				diskName(d.Key), d.Total.Bytes(), taken[d.Key].Bytes())
+				DiskName(d.Key), d.Total.Bytes(), taken[d.Key].Bytes())
 		}
 		free := Account{Disk: d.Key, Free: d.Total - taken[d.Key]}
 		changes = append(changes, Change{Disk: &d}, Change{Account: &free})
@@ -81,7 +81,7 @@ func (s *State) Check() error {
 	for d := range s.Disks() {
 		if !d.Absent && taken[d.Key]+s.Free(d.Key, nil) != d.Total {
 			return fmt.Errorf("disk %s: %s reserved and %s free do not make its %s",
-				diskName(d.Key), taken[d.Key], s.Free(d.Key, nil), d.Total)
+				DiskName(d.Key), taken[d.Key], s.Free(d.Key, nil), d.Total)
 		}
 	}
 	return s.checkAttachments()

@@ -54,7 +54,7 @@ func (o Create) apply(d *draft) error {
 		return d.insufficient(disk.Key, v.Reservations, v.Size)
 	}
 	if f, bad := d.Fault(UnitOfDisk(disk.Key)); bad {
-		return refuse(ErrUnavailable, "create %s: disk %s is unavailable: %s", v.Name, diskName(disk.Key), f.Reason)
+		return refuse(ErrUnavailable, "create %s: disk %s is unavailable: %s", v.Name, DiskName(disk.Key), f.Reason)
 	}
 	d.give(disk.Key, v.Reservations, -v.Size)
 	d.put(Change{Volume: v})
@@ -100,10 +100,10 @@ func (d *draft) stackFor(disk, role string, size resource.Scalar) ([]resource.Re
 	}
 	if most == 0 {
 		return nil, refuse(ErrInsufficient, "disk %s has nothing reserved for role %s that is free; reserve it first: "+
-			"tenon reserve disk:%s --role %s", diskName(disk), role, size, role)
+			"tenon reserve disk:%s --role %s", DiskName(disk), role, size, role)
 	}
 	return nil, refuse(ErrInsufficient, "disk %s has %s reserved for role %s in one piece, %s is asked for",
-		diskName(disk), most.Bytes(), role, size.Bytes())
+		DiskName(disk), most.Bytes(), role, size.Bytes())
 }
 
 func (d *draft) describeVolume(r resource.Resource, disk string, o Owner) *Volume {
@@ -132,7 +132,7 @@ func (o Destroy) apply(d *draft) error {
 		return nil
 	}
 	if hs := d.Holders(v.UUID); len(hs) > 0 {
-		return inUse(v, hs, "destroy %s: Persistent volumes in use: held by %s", v.Name, names(hs))
+		return inUse(v, hs, "destroy %s: Persistent volumes in use: held by %s", v.Name, HolderNames(hs))
 	}
 	if f, bad := d.Fault(UnitOfVolume(v.UUID)); bad && f.Kind == ErrUnavailable {
 		return refuse(ErrUnavailable, "destroy %s: %s", v.Name, f.Reason)

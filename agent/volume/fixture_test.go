@@ -129,13 +129,13 @@ func dump(s *State) []string {
 	}
 	add("agent %s boot %s", s.Agent, s.Boot)
 	for d := range s.Disks() {
-		add("disk %s %s%s", diskName(d.Key), d.Phase, flagText(d.Absent, " absent"))
+		add("disk %s %s%s", DiskName(d.Key), d.Phase, flagText(d.Absent, " absent"))
 	}
 	for a := range s.Accounts() {
-		add("free %s %s %s", diskName(a.Disk), a.Free, resource.StackKey(a.Reservations))
+		add("free %s %s %s", DiskName(a.Disk), a.Free, resource.StackKey(a.Reservations))
 	}
 	s.volumes.Scan(func(v *Volume) bool {
-		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, diskName(v.Disk), v.Phase, flagText(v.Shared, " shared"))
+		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, DiskName(v.Disk), v.Phase, flagText(v.Shared, " shared"))
 		return true
 	})
 	for t := range s.Tasks("") {

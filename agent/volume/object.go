@@ -178,7 +178,7 @@ func (a *Attachment) Unit() Unit {
 func (u Unit) String() string {
 	switch u.Kind {
 	case DiskUnit:
-		return "disk " + diskName(u.Disk)
+		return "disk " + DiskName(u.Disk)
 	case VolumeUnit:
 		return "volume " + string(u.Volume)
 	case TaskUnit:
@@ -189,8 +189,8 @@ func (u Unit) String() string {
 	return "nothing"
 }
 
-// diskName is what people call a disk: its source, or "root".
-func diskName(key string) string {
+// DiskName is what people call a disk: its source, or "root".
+func DiskName(key string) string {
 	if key == "" {
 		return "root"
 	}

@@ -96,7 +96,7 @@ func (d *draft) diskOf(r resource.Resource) (*Disk, error) {
 	}
 	disk, ok := d.Disk(source.Key())
 	if !ok || disk.Absent {
-		return nil, refuse(ErrNotFound, "this agent has no disk %s", diskName(source.Key()))
+		return nil, refuse(ErrNotFound, "this agent has no disk %s", DiskName(source.Key()))
 	}
 	return disk, nil
 }
@@ -126,7 +126,7 @@ func (d *draft) insufficient(disk string, stack []resource.Reservation, n resour
 	}
 	want := d.Describe(Account{Disk: disk, Reservations: stack, Free: n})
 	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for: %s does not contain %s",
-		diskName(disk), d.Free(disk, stack).Bytes(), n.Bytes(), strings.Join(have, "; "), want)
+		DiskName(disk), d.Free(disk, stack).Bytes(), n.Bytes(), strings.Join(have, "; "), want)
 }
 
 // Describe gives an account as the resource that Mesos would call it.

@@ -82,7 +82,7 @@ func settleVolume(s *State, v *Volume, seen SeenVolume, now time.Time) []Change 
 		return append(s.sound(u), Change{Volume: &ready})
 	case v.Phase == Ready && !whole:
 		return s.Faulty(u, ErrLost, fmt.Sprintf("its directory live/%s is gone from disk %s; it is not made anew. "+
-			"Bring the directory back, or destroy the volume to give its space back", v.UUID, diskName(v.Disk)), now)
+			"Bring the directory back, or destroy the volume to give its space back", v.UUID, DiskName(v.Disk)), now)
 	case v.Phase == Destroying && !seen.Incoming && !seen.Live && !seen.Trash:
 		back := Account{Disk: v.Disk, Reservations: v.Reservations, Free: s.Free(v.Disk, v.Reservations) + v.Size}
 		return []Change{{Drop: &Drop{Volume: v.UUID}}, {Account: &back}}

@@ -131,7 +131,7 @@ func checkOwnerID(field string, id int) error {
 
 // sourceNamed finds a disk by its name, its key or its directory.
 func sourceNamed(s *volume.State, name string) (*resource.Source, error) {
-	if name == "" || name == diskName("") {
+	if name == "" || name == volume.DiskName("") {
 		return nil, nil //nolint:nilnil // the root disk has no source
 	}
 	for d := range s.Disks() {

@@ -105,7 +105,7 @@ func disksOf(s *volume.State) []Disk {
 		}
 		total, free := d.Total.Bytes(), s.Free(d.Key, nil).Bytes()
 		list = append(list, Disk{
-			Name: diskName(d.Key), Key: d.Key, Pool: d.Pool, Phase: d.Phase,
+			Name: volume.DiskName(d.Key), Key: d.Key, Pool: d.Pool, Phase: d.Phase,
 			Total: total, Reserved: total - free, Carved: total - uncarved[d.Key].Bytes(), Free: free,
 			Fault: faultOf(s, volume.UnitOfDisk(d.Key)),
 		})
@@ -136,19 +136,11 @@ func reservationsOf(s *volume.State) []Reservation {
 	for a := range s.Accounts() {
 		if n := len(a.Reservations); n > 0 {
 			list = append(list, Reservation{
-				Disk: diskName(a.Disk), Role: a.Reservations[n-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
+				Disk: volume.DiskName(a.Disk), Role: a.Reservations[n-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
 			})
 		}
 	}
 	return list
-}
-
-// diskName is what people call a disk.
-func diskName(key string) string {
-	if key == "" {
-		return "root"
-	}
-	return key
 }
 
 // unitName is a unit as people call it: volumes by their names where they have one.

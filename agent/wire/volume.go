@@ -61,12 +61,13 @@ func VolumesOf(s *volume.State, after volume.Name, limit int) Volumes {
 
 // VolumeOf tells all about one volume of s.
 func VolumeOf(s *volume.State, v *volume.Volume) Volume {
+	hs := s.Holders(v.UUID)
 	w := Volume{
-		UUID: v.UUID, Name: v.Name.String(), Role: v.Role, ID: v.ID, Disk: diskName(v.Disk),
+		UUID: v.UUID, Name: v.Name.String(), Role: v.Role, ID: v.ID, Disk: volume.DiskName(v.Disk),
 		Size: v.Size.Bytes(), Shared: v.Shared, State: string(v.Phase), Phase: v.Phase,
 		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
 		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
-		Holders:  holdersOf(s.Holders(v.UUID)),
+		Holders:  holdersOf(hs),
 		Resource: s.Resource(v),
 	}
 	w.References = len(w.Holders)
@@ -75,7 +76,7 @@ func VolumeOf(s *volume.State, v *volume.Volume) Volume {
 		w.State = w.Fault.Kind
 	}
 	w.CanDestroy = v.Phase != volume.Destroying && w.References == 0 && !unavailable
-	w.Why = w.why()
+	w.Why = w.why(volume.HolderNames(hs))
 	return w
 }
 
@@ -87,7 +88,7 @@ var stateWords = map[string]string{
 }
 
 // why says in one sentence how the volume is, and what keeps it so.
-func (w *Volume) why() string {
+func (w *Volume) why(by string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "volume %s is %s", w.Name, stateWords[w.State])
 	if w.Fault != nil {
@@ -101,26 +102,9 @@ func (w *Volume) why() string {
 	case w.References == 0:
 		b.WriteString("; it can be destroyed when its disk is back")
 	case w.Shared:
-		b.WriteString(", shared, and held by " + w.heldBy() + "; it can be destroyed when no task holds it")
+		b.WriteString(", shared, and held by " + by + "; it can be destroyed when no task holds it")
 	default:
-		b.WriteString(", exclusive, and held by " + w.heldBy() + "; another task can have it, or it can be destroyed, when that one ends")
+		b.WriteString(", exclusive, and held by " + by + "; another task can have it, or it can be destroyed, when that one ends")
 	}
 	return b.String()
-}
-
-// heldBy lists a few holders and counts the rest.
-func (w *Volume) heldBy() string {
-	const few = 3
-	var names []string
-	for _, h := range w.Holders[:min(few, len(w.Holders))] {
-		name := "task " + h.Task
-		if h.PID != 0 {
-			name += fmt.Sprintf(" (pid %d)", h.PID)
-		}
-		names = append(names, name)
-	}
-	if more := len(w.Holders) - few; more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(names, ", ")
 }
