@@ -53,6 +53,10 @@ func OpenOver(parent *os.File, name string) (*os.File, error) {
 	return sys.Openat2(parent, name, openPath, resolveOver)
 }
 
+// Retry repeats a system call until no signal interrupts it (EINTR, signal(7)), for those
+// who make calls of their own on the descriptors of this package.
+func Retry(call func() error) error { return sys.Retry(call) }
+
 // mounted turns the EXDEV of a path that cannot leave its root into ErrMounted:
 // only a mount on the way is left as its reason.
 func mounted(err error, path string) error {

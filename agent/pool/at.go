@@ -29,7 +29,7 @@ func openAt(dir *os.File, name string, how unix.OpenHow) (*os.File, error) {
 	how.Flags |= unix.O_CLOEXEC
 	how.Resolve = beneath
 	var fd int
-	err := retry(func() (err error) {
+	err := mount.Retry(func() (err error) {
 		fd, err = unix.Openat2(int(dir.Fd()), name, &how)
 		return err
 	})
@@ -72,7 +72,7 @@ func makeDir(root *os.File, parent, name string) error {
 		return err
 	}
 	defer dir.Close()
-	err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o700) })
+	err = mount.Retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o700) })
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return pathError("mkdirat", dir, name, err)
 	}
@@ -87,7 +87,7 @@ func removeEmpty(root *os.File, parent, name string) error {
 		return err
 	}
 	defer dir.Close()
-	err = retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR) })
+	err = mount.Retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return pathError("rmdir", dir, name, err)
 	}
@@ -102,7 +102,7 @@ func within(root *os.File, name, op string, f func(fd int) error) error {
 		return err
 	}
 	defer dir.Close()
-	if err := retry(func() error { return f(int(dir.Fd())) }); err != nil {
+	if err := mount.Retry(func() error { return f(int(dir.Fd())) }); err != nil {
 		return pathError(op, dir, ".", err)
 	}
 	return nil
@@ -126,7 +126,7 @@ func renameNew(root *os.File, from, to Place, v string) error {
 		return err
 	}
 	defer next.Close()
-	err = retry(func() error {
+	err = mount.Retry(func() error {
 		return unix.Renameat2(int(old.Fd()), v, int(next.Fd()), v, unix.RENAME_NOREPLACE)
 	})
 	if err != nil {
@@ -140,7 +140,7 @@ func renameNew(root *os.File, from, to Place, v string) error {
 // that of open(2), "O_TMPFILE"; it needs no capability.
 func link(f, dir *os.File, name string) error {
 	self := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-	err := retry(func() error {
+	err := mount.Retry(func() error {
 		return unix.Linkat(unix.AT_FDCWD, self, int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
 	})
 	runtime.KeepAlive(f)
@@ -148,15 +148,6 @@ func link(f, dir *os.File, name string) error {
 		return pathError("linkat", dir, name, err)
 	}
 	return nil
-}
-
-// retry repeats a call that a signal interrupted (signal(7)).
-func retry(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // pathError names the call and the full path of what it was made on.

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tenon/agent/resource"
+	"tenon/mount"
 )
 
 // Pool is an open pool. Its methods may be called at the same time, also for one
@@ -85,7 +86,7 @@ type Space struct {
 // Space asks the filesystem (fstatfs(2)); it costs the same whatever the pool holds.
 func (p *Pool) Space() (Space, error) {
 	var st unix.Statfs_t
-	err := retry(func() error { return unix.Fstatfs(int(p.root.Fd()), &st) })
+	err := mount.Retry(func() error { return unix.Fstatfs(int(p.root.Fd()), &st) })
 	if err != nil {
 		return Space{}, fmt.Errorf("space of pool: %w", pathError("fstatfs", p.root, ".", err))
 	}

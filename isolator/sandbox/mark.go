@@ -45,7 +45,7 @@ func markName(root *os.File) (string, error) {
 		return "", err
 	}
 	defer dir.Close()
-	err = retry(func() error { return unix.Fremovexattr(int(dir.Fd()), trustedNone) })
+	err = mount.Retry(func() error { return unix.Fremovexattr(int(dir.Fd()), trustedNone) })
 	if errors.Is(err, unix.ENODATA) {
 		return trustedMark, nil
 	}
@@ -55,7 +55,7 @@ func markName(root *os.File) (string, error) {
 // write marks an open directory.
 func (r *Root) write(dir *os.File, m Mark) error {
 	value := []byte(m.Boot + "/" + m.Task) // a task's name has no slash
-	err := retry(func() error { return unix.Fsetxattr(int(dir.Fd()), r.attr, value, 0) })
+	err := mount.Retry(func() error { return unix.Fsetxattr(int(dir.Fd()), r.attr, value, 0) })
 	runtime.KeepAlive(dir)
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
@@ -72,7 +72,7 @@ func (r *Root) write(dir *os.File, m Mark) error {
 func (r *Root) read(dir *os.File) (Mark, error) {
 	buf := make([]byte, 512)
 	var n int
-	err := retry(func() (err error) {
+	err := mount.Retry(func() (err error) {
 		n, err = unix.Fgetxattr(int(dir.Fd()), r.attr, buf)
 		return err
 	})

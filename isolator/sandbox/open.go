@@ -31,7 +31,7 @@ func openDir(parent *os.File, name string) (*os.File, error) {
 			unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
 	var fd int
-	err := retry(func() (err error) {
+	err := mount.Retry(func() (err error) {
 		fd, err = unix.Openat2(int(parent.Fd()), name, &how)
 		return err
 	})
@@ -49,7 +49,7 @@ func openDir(parent *os.File, name string) (*os.File, error) {
 // makeDir is mkdir(2) of name in parent, for root alone, and says whether it was not
 // there before.
 func makeDir(parent *os.File, name string) (made bool, err error) {
-	err = retry(func() error { return unix.Mkdirat(int(parent.Fd()), name, 0o700) })
+	err = mount.Retry(func() error { return unix.Mkdirat(int(parent.Fd()), name, 0o700) })
 	runtime.KeepAlive(parent)
 	if errors.Is(err, unix.EEXIST) {
 		return false, nil
@@ -62,7 +62,7 @@ func makeDir(parent *os.File, name string) (made bool, err error) {
 
 // removeDir is rmdir(2) of name in parent.
 func removeDir(parent *os.File, name string) error {
-	err := retry(func() error { return unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR) })
+	err := mount.Retry(func() error { return unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR) })
 	runtime.KeepAlive(parent)
 	if errors.Is(err, unix.EBUSY) {
 		err = fmt.Errorf("%w: %w", mount.ErrMounted, err)
@@ -71,15 +71,6 @@ func removeDir(parent *os.File, name string) error {
 		return &fs.PathError{Op: "rmdir", Path: filepath.Join(parent.Name(), name), Err: err}
 	}
 	return nil
-}
-
-// retry repeats a call that a signal interrupted.
-func retry(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // checkUnmounted fails with mount.ErrMounted at the first mount on or beneath the
@@ -120,7 +111,7 @@ func checkUnmounted(ctx context.Context, parent *os.File, name string, depth int
 // lookForMount says whether name is a directory, and fails if it is a mount.
 func lookForMount(parent *os.File, name string) (isDir bool, err error) {
 	var st unix.Statx_t
-	err = retry(func() error {
+	err = mount.Retry(func() error {
 		return unix.Statx(int(parent.Fd()), name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
 	})
 	runtime.KeepAlive(parent)

@@ -3,7 +3,6 @@ package sys
 // What the tests see of the inside; they are a package of their own, since
 // mounttest imports this one.
 var (
-	Retry       = retry
 	OpenFD      = openFD
 	DecodeMount = decodeMount
 )

@@ -23,7 +23,7 @@ func OpenTree(dir *os.File) (*os.File, error) {
 
 // SetAttr is mount_setattr(2) of the mount that f is the root of, Linux 5.12.
 func SetAttr(f *os.File, attr unix.MountAttr) error {
-	err := retry(func() error { return unix.MountSetattr(int(f.Fd()), "", unix.AT_EMPTY_PATH, &attr) })
+	err := Retry(func() error { return unix.MountSetattr(int(f.Fd()), "", unix.AT_EMPTY_PATH, &attr) })
 	runtime.KeepAlive(f)
 	return pathError("mount_setattr", f, "", err)
 }
@@ -31,7 +31,7 @@ func SetAttr(f *os.File, attr unix.MountAttr) error {
 // SetAttrAt is mount_setattr(2) of the topmost mount on dir/name, which is no
 // symlink. EINVAL says that nothing is mounted there.
 func SetAttrAt(dir *os.File, name string, attr unix.MountAttr) error {
-	err := retry(func() error {
+	err := Retry(func() error {
 		return unix.MountSetattr(int(dir.Fd()), name, unix.AT_SYMLINK_NOFOLLOW, &attr)
 	})
 	runtime.KeepAlive(dir)
@@ -42,7 +42,7 @@ func SetAttrAt(dir *os.File, name string, attr unix.MountAttr) error {
 // directory that at holds, on top of what is mounted there.
 func MoveMount(tree, at *os.File) error {
 	const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
-	err := retry(func() error { return unix.MoveMount(int(tree.Fd()), "", int(at.Fd()), "", flags) })
+	err := Retry(func() error { return unix.MoveMount(int(tree.Fd()), "", int(at.Fd()), "", flags) })
 	runtime.KeepAlive(tree)
 	runtime.KeepAlive(at)
 	if err != nil {
@@ -55,14 +55,14 @@ func MoveMount(tree, at *os.File) error {
 // The call takes no descriptor, so the path goes through /proc; the directory
 // is dir all the same, however it is renamed.
 func Umount(dir *os.File, name string, flags int) error {
-	err := retry(func() error { return unix.Unmount(ProcPath(dir, name), flags|unix.UMOUNT_NOFOLLOW) })
+	err := Retry(func() error { return unix.Unmount(ProcPath(dir, name), flags|unix.UMOUNT_NOFOLLOW) })
 	runtime.KeepAlive(dir)
 	return pathError("umount2", dir, name, err)
 }
 
 // UmountFile is umount2(2) with MNT_DETACH of the mount whose root f is.
 func UmountFile(f *os.File) error {
-	err := retry(func() error { return unix.Unmount(ProcPath(f, ""), unix.MNT_DETACH) })
+	err := Retry(func() error { return unix.Unmount(ProcPath(f, ""), unix.MNT_DETACH) })
 	runtime.KeepAlive(f)
 	return pathError("umount2", f, "", err)
 }
@@ -70,9 +70,9 @@ func UmountFile(f *os.File) error {
 // UnshareMounts is unshare(2) of the calling thread's mount namespace, with
 // every mount in the copy turned into a slave (a private one stays private).
 func UnshareMounts() error {
-	if err := retry(func() error { return unix.Unshare(unix.CLONE_NEWNS) }); err != nil {
+	if err := Retry(func() error { return unix.Unshare(unix.CLONE_NEWNS) }); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
-	err := retry(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") })
+	err := Retry(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") })
 	return os.NewSyscallError("mount", err)
 }

@@ -87,7 +87,7 @@ func Statmount(id uint64, buf *[]byte) (Mount, error) {
 		*buf = make([]byte, minimalBuf)
 	}
 	for {
-		err := retry(func() error {
+		err := Retry(func() error {
 			_, _, errno := unix.Syscall6(unix.SYS_STATMOUNT, uintptr(unsafe.Pointer(&req)),
 				uintptr(unsafe.Pointer(&(*buf)[0])), uintptr(len(*buf)), 0, 0, 0)
 			return errnoError(errno)
@@ -141,7 +141,7 @@ func Listmount() ([]uint64, error) {
 	batch := make([]uint64, listBatch)
 	for {
 		var n uintptr
-		err := retry(func() error {
+		err := Retry(func() error {
 			var errno unix.Errno
 			n, _, errno = unix.Syscall6(unix.SYS_LISTMOUNT, uintptr(unsafe.Pointer(&req)),
 				uintptr(unsafe.Pointer(&batch[0])), uintptr(len(batch)), 0, 0, 0)

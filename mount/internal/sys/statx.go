@@ -57,7 +57,7 @@ func MountOf(path string) (uint64, error) {
 
 func statx(fd int, path string, flags, mask int) (Stat, error) {
 	var st unix.Statx_t
-	if err := retry(func() error { return unix.Statx(fd, path, flags, mask, &st) }); err != nil {
+	if err := Retry(func() error { return unix.Statx(fd, path, flags, mask, &st) }); err != nil {
 		return Stat{}, err
 	}
 	return Stat{
@@ -73,6 +73,6 @@ func statx(fd int, path string, flags, mask int) (Stat, error) {
 // ST_RDONLY of the filesystem. The descriptor may be O_PATH (Linux 3.12).
 func StatfsFlags(fd int) (uint64, error) {
 	var st unix.Statfs_t
-	err := retry(func() error { return unix.Fstatfs(fd, &st) })
+	err := Retry(func() error { return unix.Fstatfs(fd, &st) })
 	return uint64(st.Flags), err
 }

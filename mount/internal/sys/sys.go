@@ -24,8 +24,8 @@ import (
 // kernel (EAGAIN of openat2). Losing this often in a row is no accident.
 const maxRetries = 128
 
-// retry repeats call until no signal interrupts it.
-func retry(call func() error) error {
+// Retry repeats call until no signal interrupts it.
+func Retry(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
@@ -99,14 +99,14 @@ func Openat2FD(dir *os.File, path string, flags int, resolve uint64) (int, error
 
 // Mkdirat is mkdirat(2); perm is subject to the umask.
 func Mkdirat(dir *os.File, name string, perm fs.FileMode) error {
-	err := retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, uint32(perm.Perm())) })
+	err := Retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, uint32(perm.Perm())) })
 	runtime.KeepAlive(dir)
 	return pathError("mkdirat", dir, name, err)
 }
 
 // Unlinkat is unlinkat(2); flags are 0 or AT_REMOVEDIR.
 func Unlinkat(dir *os.File, name string, flags int) error {
-	err := retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, flags) })
+	err := Retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, flags) })
 	runtime.KeepAlive(dir)
 	return pathError("unlinkat", dir, name, err)
 }
@@ -114,7 +114,7 @@ func Unlinkat(dir *os.File, name string, flags int) error {
 // Fstatat is fstatat(2) that follows no symlink and starts no automount.
 func Fstatat(dir *os.File, name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	err := retry(func() error {
+	err := Retry(func() error {
 		return unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
 	})
 	runtime.KeepAlive(dir)
@@ -124,7 +124,7 @@ func Fstatat(dir *os.File, name string) (unix.Stat_t, error) {
 // Fstat is fstat(2).
 func Fstat(f *os.File) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
+	err := Retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
 	runtime.KeepAlive(f)
 	return st, pathError("fstat", f, "", err)
 }
