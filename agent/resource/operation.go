@@ -17,10 +17,14 @@ const (
 	OpDestroy      = "DESTROY"
 	OpGrowVolume   = "GROW_VOLUME"
 	OpShrinkVolume = "SHRINK_VOLUME"
+	OpLaunch       = "LAUNCH"
+	OpLaunchGroup  = "LAUNCH_GROUP"
 )
 
 // operationTypes are the types; a type in lower case is the name of its body.
-var operationTypes = []string{OpReserve, OpUnreserve, OpCreate, OpDestroy, OpGrowVolume, OpShrinkVolume}
+var operationTypes = []string{
+	OpReserve, OpUnreserve, OpCreate, OpDestroy, OpGrowVolume, OpShrinkVolume, OpLaunch, OpLaunchGroup,
+}
 
 // Operation is Mesos' Offer.Operation: its type, and the one body of that type.
 type Operation struct {
@@ -32,6 +36,8 @@ type Operation struct {
 	Destroy      *Destroy
 	GrowVolume   *GrowVolume
 	ShrinkVolume *ShrinkVolume
+	Launch       *Launch
+	LaunchGroup  *LaunchGroup
 }
 
 // Reserve asks for resources to be reserved as their last reservation says. With Source
@@ -60,14 +66,16 @@ type ShrinkVolume struct {
 }
 
 type wireOperation struct {
-	Type      string         `json:"type"`
-	ID        *wireValue     `json:"id,omitempty"`
-	Reserve   *wireReserve   `json:"reserve,omitempty"`
-	Unreserve *wireResources `json:"unreserve,omitempty"`
-	Create    *wireVolumes   `json:"create,omitempty"`
-	Destroy   *wireVolumes   `json:"destroy,omitempty"`
-	Grow      *wireGrow      `json:"grow_volume,omitempty"`
-	Shrink    *wireShrink    `json:"shrink_volume,omitempty"`
+	Type        string           `json:"type"`
+	ID          *wireValue       `json:"id,omitempty"`
+	Reserve     *wireReserve     `json:"reserve,omitempty"`
+	Unreserve   *wireResources   `json:"unreserve,omitempty"`
+	Create      *wireVolumes     `json:"create,omitempty"`
+	Destroy     *wireVolumes     `json:"destroy,omitempty"`
+	Grow        *wireGrow        `json:"grow_volume,omitempty"`
+	Shrink      *wireShrink      `json:"shrink_volume,omitempty"`
+	Launch      *wireLaunch      `json:"launch,omitempty"`
+	LaunchGroup *wireLaunchGroup `json:"launch_group,omitempty"`
 }
 
 type wireReserve struct {
@@ -190,7 +198,8 @@ func operationsOf(list []wireOperation) ([]Operation, error) {
 }
 
 // Validate says whether o has a known type, the body of that type, no other, and in it
-// at least one resource. What the resources say is not looked at.
+// at least one resource; of a launch, at least one task, and ids that may exist. What the
+// resources say is not looked at.
 func (o Operation) Validate() error {
 	if !slices.Contains(operationTypes, o.Type) {
 		return unknownType(o.Type)
@@ -204,7 +213,10 @@ func (o Operation) Validate() error {
 			return invalidf("operation %s: '%s' must not be set", o.Type, field)
 		}
 	}
-	if len(o.Resources()) == 0 {
+	switch {
+	case o.Type == OpLaunch || o.Type == OpLaunchGroup:
+		return o.validateTasks()
+	case len(o.Resources()) == 0:
 		return invalidf("operation %s: Operation contains no resources", o.Type)
 	}
 	return nil
@@ -213,13 +225,13 @@ func (o Operation) Validate() error {
 // bodies says which bodies are set, in the order of operationTypes.
 func (o Operation) bodies() []bool {
 	return []bool{
-		o.Reserve != nil, o.Unreserve != nil, o.Create != nil,
-		o.Destroy != nil, o.GrowVolume != nil, o.ShrinkVolume != nil,
+		o.Reserve != nil, o.Unreserve != nil, o.Create != nil, o.Destroy != nil,
+		o.GrowVolume != nil, o.ShrinkVolume != nil, o.Launch != nil, o.LaunchGroup != nil,
 	}
 }
 
 // Resources are the resources that an operation names as its result or its object: not
-// the source of a RESERVE.
+// the source of a RESERVE. Of a launch they are those of the tasks and their executors.
 func (o Operation) Resources() []Resource {
 	switch {
 	case o.Reserve != nil:
@@ -235,5 +247,5 @@ func (o Operation) Resources() []Resource {
 	case o.ShrinkVolume != nil:
 		return []Resource{o.ShrinkVolume.Volume}
 	}
-	return nil
+	return o.launched()
 }

@@ -78,7 +78,7 @@ func TestEveryFixtureReadsAsWhatItSays(t *testing.T) {
 func TestOperationsReadBackExactly(t *testing.T) {
 	t.Parallel()
 	moved := Operation{Type: OpReserve, ID: "move", Reserve: &Reserve{Resources: []Resource{disk(1, "a")}, Source: []Resource{disk(1, "b")}}}
-	all := []Operation{moved}
+	all := append(launchOperations(t), moved)
 	for _, operations := range fixtureOperations() {
 		all = append(all, operations...)
 	}
@@ -113,7 +113,7 @@ func TestOperationsReadBackExactly(t *testing.T) {
 func TestOperationsThatAreNotOneThingAreRefused(t *testing.T) {
 	t.Parallel()
 	const r = `{"name":"disk","type":"SCALAR","scalar":{"value":1}}`
-	const known = "known are RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME"
+	const known = "known are RESERVE, UNRESERVE, CREATE, DESTROY, GROW_VOLUME, SHRINK_VOLUME, LAUNCH, LAUNCH_GROUP"
 	for text, fragment := range map[string]string{
 		``:                                  "unexpected EOF",
 		`null`:                              "is null, want an object",
@@ -126,8 +126,8 @@ func TestOperationsThatAreNotOneThingAreRefused(t *testing.T) {
 		`[] []`:                             "something follows",
 		`{"type":""}`:                       `operation type "" is unknown; ` + known,
 		`{"type":"reserve"}`:                `operation type "reserve" is unknown; ` + known,
-		`{"type":"LAUNCH","launch":{}}`:     `operation type "LAUNCH" is unknown; ` + known,
-		`[{"type":"LAUNCH","launch":{}}]`:   `operation type "LAUNCH" is unknown; ` + known,
+		`{"type":"CALL","call":{}}`:         `operation type "CALL" is unknown; ` + known,
+		`[{"type":"CALL","call":{}}]`:       `operation type "CALL" is unknown; ` + known,
 		`{"operations":[{"type":"CREATE_DISK","create_disk":{}}]}`: `operation type "CREATE_DISK" is unknown; ` + known,
 		`{"type":"RESERVE"}`:                                                  "operation RESERVE: 'reserve' is not set",
 		`{"type":"GROW_VOLUME"}`:                                              "operation GROW_VOLUME: 'grow_volume' is not set",
@@ -156,7 +156,7 @@ func TestOperationsThatAreNotOneThingAreRefused(t *testing.T) {
 
 func TestAnInvalidOperationIsNotWritten(t *testing.T) {
 	t.Parallel()
-	for _, o := range []Operation{{}, {Type: "LAUNCH"}, {Type: OpReserve}, {Type: OpReserve, Reserve: &Reserve{}},
+	for _, o := range []Operation{{}, {Type: "CALL"}, {Type: OpLaunch}, {Type: OpReserve}, {Type: OpReserve, Reserve: &Reserve{}},
 		{Type: OpReserve, Reserve: &Reserve{Resources: []Resource{ads(1)}}, Create: &Create{}}} {
 		if data, err := json.Marshal(o); err == nil {
 			t.Errorf("%+v was written as %s", o, data)

@@ -29,6 +29,10 @@ func (o Operation) MarshalJSON() ([]byte, error) {
 	case OpShrinkVolume:
 		subtract := json.RawMessage(o.ShrinkVolume.Subtract.String())
 		w.Shrink = &wireShrink{Volume: *o.ShrinkVolume.Volume.wire(), Subtract: wireScalar{Value: subtract}}
+	case OpLaunch:
+		w.Launch = &wireLaunch{Tasks: wireTasks(o.Launch.Tasks)}
+	case OpLaunchGroup:
+		w.LaunchGroup = &wireLaunchGroup{Executor: *o.LaunchGroup.Executor.wire(), TaskGroup: wireTaskGroup{wireTasks(o.LaunchGroup.Tasks)}}
 	}
 	return json.Marshal(w)
 }
@@ -48,7 +52,7 @@ func (w *wireOperation) operation() (o Operation, err error) {
 	if w.ID != nil {
 		o.ID = w.ID.Value
 	}
-	reads := []func(*Operation) error{w.readLists, w.readGrow, w.readShrink}
+	reads := []func(*Operation) error{w.readLists, w.readGrow, w.readShrink, w.readLaunch, w.readLaunchGroup}
 	for _, read := range reads {
 		if err := read(&o); err != nil {
 			return Operation{}, err

@@ -6,11 +6,12 @@ package resource
 // Type is the kind of value that a resource holds.
 type Type string
 
-// The value types of spec.md 1.1. TEXT exists on the wire and is always refused.
+// The value types of spec.md 1.1. Only an Attribute may be TEXT.
 const (
 	TypeScalar Type = "SCALAR"
 	TypeRanges Type = "RANGES"
 	TypeSet    Type = "SET"
+	TypeText   Type = "TEXT"
 )
 
 // Resource is one entry of Mesos' Resource message, in the new reservation format

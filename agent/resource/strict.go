@@ -15,7 +15,7 @@ import (
 // two cannot differ, and makes encoding/json strict: names match in every letter, none
 // occurs twice, none is unknown, nothing is null, and a field without "omitempty" is there.
 type shape struct {
-	want     string           // "an object", "a list", "a string", "a number"
+	want     string           // "an object", "a list", "a string", "a number"; "" is anything
 	fields   map[string]field // of an object
 	required uint64           // bits of the fields that must be there
 	element  *shape           // of a list
@@ -27,10 +27,13 @@ type field struct {
 }
 
 // shapeOf makes the shape of a type built of structs, pointers, slices, strings and
-// numbers; a json.RawMessage stands for a number.
+// numbers; a json.RawMessage stands for a number, unread for anything at all.
 func shapeOf(t reflect.Type) *shape {
-	if t == reflect.TypeFor[json.RawMessage]() {
+	switch t {
+	case reflect.TypeFor[json.RawMessage]():
 		return &shape{want: "a number"}
+	case reflect.TypeFor[unread]():
+		return &shape{}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -79,6 +82,10 @@ func (s *shape) decode(data []byte, v any) error {
 }
 
 func (s *shape) check(dec *json.Decoder) error {
+	if s.want == "" {
+		var passed json.RawMessage
+		return unexpected(dec.Decode(&passed))
+	}
 	token, err := dec.Token()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -74,9 +74,7 @@ func (w *wireResource) readValue(r *Resource) (reason string) {
 		if scalar || !ranges || set {
 			return "Invalid ranges resource"
 		}
-		for _, x := range w.Ranges.Range {
-			r.Ranges = append(r.Ranges, Range(x))
-		}
+		r.Ranges = w.Ranges.list()
 	case TypeSet:
 		if scalar || ranges || !set {
 			return "Invalid set resource"
@@ -84,6 +82,14 @@ func (w *wireResource) readValue(r *Resource) (reason string) {
 		r.Set = w.Set.Item
 	}
 	return ""
+}
+
+func (w *wireRanges) list() []Range {
+	var list []Range
+	for _, x := range w.Range {
+		list = append(list, Range(x))
+	}
+	return list
 }
 
 func (w *wireResource) readScalar(r *Resource) (reason string) {

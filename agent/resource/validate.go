@@ -29,7 +29,7 @@ func (r Resource) typeFault() string {
 	switch r.Type {
 	case TypeScalar, TypeRanges, TypeSet:
 		return ""
-	case "TEXT":
+	case TypeText:
 		return "Unsupported resource type TEXT"
 	}
 	return "Invalid resource type " + shorten(string(r.Type))
