@@ -45,6 +45,17 @@ type Config struct {
 	// Disks are the sources of space besides the root disk.
 	Disks []Disk
 
+	// Resources are what the agent offers, in Mesos' words. If a disk is among them,
+	// they say all about disks, and PoolSize and Disks nothing: see Space. Each is
+	// reserved, statically, to DefaultRole if it says no role of its own.
+	Resources []resource.Resource
+
+	// DefaultRole has whatever is not configured for some role; "*" is nobody.
+	DefaultRole string
+
+	// Attributes describe the host to whoever places tasks.
+	Attributes []resource.Attribute
+
 	// SandboxRoots are the directories beneath which a task's sandbox may be. The
 	// agent makes its own in the first. There is at least one.
 	SandboxRoots []string
@@ -52,6 +63,18 @@ type Config struct {
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
 	// agent makes those of tasks.
 	CgroupParent string
+
+	// AuditLog is the file that tells who asked for what; empty for none.
+	AuditLog string
+
+	// TLSListen is where the API is served to other hosts, as host:port; empty for
+	// nowhere.
+	TLSListen string
+
+	// TLSCert, TLSKey and TLSClientCA are the files of the server's certificate, of its
+	// key, and of the authority of its clients' certificates. They are given if and
+	// only if TLSListen is.
+	TLSCert, TLSKey, TLSClientCA string
 
 	// LogLevel is the least severe level that is logged.
 	LogLevel slog.Level
@@ -64,13 +87,21 @@ type Config struct {
 	RequestTimeout time.Duration
 }
 
-// Disk is a directory on a disk of its own, offered as a source of type PATH.
+// Disk is a directory on a disk of its own, offered as a source of type PATH or MOUNT.
 type Disk struct {
 	// Path is the directory.
 	Path string
 
 	// Size is how much of it is offered; 0 leaves it to the agent.
 	Size resource.Bytes
+
+	// Mount is whether all of the disk is one volume: a source of type MOUNT. Then
+	// something is mounted at Path.
+	Mount bool
+
+	// Role is whom the disk is reserved to, statically; empty for the DefaultRole, "*"
+	// for nobody.
+	Role string
 }
 
 // LogFormat is a way to write the log.
@@ -89,6 +120,8 @@ func Default() Config {
 		Socket:         "/run/tenon/tenon.sock",
 		Group:          "tenon",
 		Pool:           "/var/lib/tenon/pool",
+		DefaultRole:    unreserved,
+		AuditLog:       "/var/lib/tenon/audit.log",
 		SandboxRoots:   []string{"/var/lib/tenon/sandboxes"},
 		CgroupParent:   "/tenon",
 		LogLevel:       slog.LevelInfo,
@@ -107,6 +140,7 @@ func Dev(dir string) Config {
 	c.Pool = filepath.Join(dir, "pool")
 	c.SandboxRoots = []string{filepath.Join(dir, "sandboxes")}
 	c.CgroupParent = "/" + filepath.Base(dir)
+	c.AuditLog = filepath.Join(dir, "audit.log")
 	return c
 }
 
@@ -114,5 +148,7 @@ func Dev(dir string) Config {
 func (c Config) clone() Config {
 	c.Disks = slices.Clone(c.Disks)
 	c.SandboxRoots = slices.Clone(c.SandboxRoots)
+	c.Resources = slices.Clone(c.Resources)
+	c.Attributes = slices.Clone(c.Attributes)
 	return c
 }

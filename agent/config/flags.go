@@ -13,7 +13,7 @@ type Setting struct {
 	Default string
 }
 
-// Settings are all but the disks, which only the file can name.
+// Settings are all but the tables, which only the file can have.
 func Settings() []Setting {
 	c := Default()
 	var all []Setting

@@ -40,6 +40,9 @@ func Load(base Config, from Sources) (Config, error) {
 		errs = append(errs, applyFile(&c, from))
 	}
 	errs = append(errs, applyEnviron(&c, from.Environ), applyFlags(&c, from.Flags))
+	if resource.CheckRole(c.DefaultRole) == nil && len(c.Resources) > 0 {
+		c.Resources = resource.WithDefaultRole(c.Resources, c.DefaultRole)
+	}
 	// A value that could not be read has left the weaker source's in place, so what
 	// is found now is wrong by itself.
 	if err := errors.Join(append(errs, c.Validate())...); err != nil {
@@ -51,20 +54,25 @@ func Load(base Config, from Sources) (Config, error) {
 // document is the file. A value may be a text or a number: "2048" and 2048 are the
 // same size.
 type document struct {
-	StateDir       any `toml:"state_dir"`
-	Socket         any `toml:"socket"`
-	Group          any `toml:"group"`
-	Pool           any `toml:"pool"`
-	PoolSize       any `toml:"pool_size"`
-	SandboxRoots   any `toml:"sandbox_roots"`
-	CgroupParent   any `toml:"cgroup_parent"`
-	LogLevel       any `toml:"log_level"`
-	LogFormat      any `toml:"log_format"`
-	RequestTimeout any `toml:"request_timeout"`
-	Disk           []struct {
-		Path string `toml:"path"`
-		Size any    `toml:"size"`
-	} `toml:"disk"`
+	StateDir       any         `toml:"state_dir"`
+	Socket         any         `toml:"socket"`
+	Group          any         `toml:"group"`
+	Pool           any         `toml:"pool"`
+	PoolSize       any         `toml:"pool_size"`
+	Resources      any         `toml:"resources"`
+	DefaultRole    any         `toml:"default_role"`
+	Attributes     any         `toml:"attributes"`
+	SandboxRoots   any         `toml:"sandbox_roots"`
+	AuditLog       any         `toml:"audit_log"`
+	TLSListen      any         `toml:"tls_listen"`
+	TLSCert        any         `toml:"tls_cert"`
+	TLSKey         any         `toml:"tls_key"`
+	TLSClientCA    any         `toml:"tls_client_ca"`
+	CgroupParent   any         `toml:"cgroup_parent"`
+	LogLevel       any         `toml:"log_level"`
+	LogFormat      any         `toml:"log_format"`
+	RequestTimeout any         `toml:"request_timeout"`
+	Disk           []diskTable `toml:"disk"`
 }
 
 // values returns the settings that the document holds, by name.
@@ -73,7 +81,9 @@ func (d document) values() map[string]any {
 		"state_dir": d.StateDir, "socket": d.Socket, "group": d.Group, "pool": d.Pool,
 		"pool_size": d.PoolSize, "sandbox_roots": d.SandboxRoots, "cgroup_parent": d.CgroupParent,
 		"log_level": d.LogLevel, "log_format": d.LogFormat,
-		"request_timeout": d.RequestTimeout,
+		"request_timeout": d.RequestTimeout, "resources": d.Resources, "default_role": d.DefaultRole,
+		"attributes": d.Attributes, "audit_log": d.AuditLog, "tls_listen": d.TLSListen,
+		"tls_cert": d.TLSCert, "tls_key": d.TLSKey, "tls_client_ca": d.TLSClientCA,
 	}
 	for name, value := range all {
 		if value == nil {
@@ -99,7 +109,7 @@ func applyFile(c *Config, from Sources) error {
 	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d))
 }
 
-// applyValues applies all of the document but its disks.
+// applyValues applies all of the document but its tables.
 func applyValues(c *Config, file string, d document) error {
 	var errs []error
 	texts := map[string]string{}
@@ -121,29 +131,6 @@ func applyValues(c *Config, file string, d document) error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	errs = append(errs, apply(c, func(name string) string { return file + ": " + name }, texts))
-	return errors.Join(errs...)
-}
-
-// applyDisks replaces the disks by the document's, if it has any.
-func applyDisks(c *Config, file string, d document) error {
-	var errs []error
-	var disks []Disk
-	for i, entry := range d.Disk {
-		disk := Disk{Path: entry.Path}
-		if entry.Size != nil {
-			words, err := scalars([]any{entry.Size})
-			if err == nil {
-				disk.Size, err = resource.ParseBytes(words[0])
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: disk %d: size: %w", file, i+1, err))
-			}
-		}
-		disks = append(disks, disk)
-	}
-	if disks != nil {
-		c.Disks = disks
-	}
 	return errors.Join(errs...)
 }
 

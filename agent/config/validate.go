@@ -3,9 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,24 +20,28 @@ const (
 	minTimeout  = time.Second
 	maxTimeout  = time.Hour
 	leastOffer  = resource.MiB
+	hostName    = `^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$`
 	groupName   = `^[a-z_][a-z0-9_-]{0,31}$` // as groupadd(8) wants it
 	serviceUnit = "tenon.service"
 )
 
-var validGroup = regexp.MustCompile(groupName)
+var (
+	validGroup = regexp.MustCompile(groupName)
+	validHost  = regexp.MustCompile(hostName)
+)
 
 // Validate returns all that is wrong with c, joined. Paths are compared as they are
 // written: what a symbolic link makes of them only the host knows.
 func (c Config) Validate() error {
+	space, err := c.Space()
 	errs := c.checkPaths()
 	if len(errs) == 0 {
-		errs = c.checkNesting()
+		errs = c.checkNesting(space)
 	}
-	for i, disk := range c.Disks {
-		errs = append(errs, checkSize(fmt.Sprintf("disk %d: size", i+1), disk.Size))
-	}
-	return errors.Join(append(errs,
+	errs = append(errs, err,
 		checkSize("pool_size", c.PoolSize),
+		checkRole("default_role", c.DefaultRole),
+		checkAttributes(c.Attributes),
 		check(c.Group == "" || validGroup.MatchString(c.Group), "group: %q is not a group's name", c.Group),
 		check(len(c.SandboxRoots) > 0, "sandbox_roots: at least one is needed"),
 		check(len(c.Socket) <= maxSocket, "socket: %s has %d bytes, a socket's path holds %d", c.Socket, len(c.Socket), maxSocket),
@@ -42,70 +49,160 @@ func (c Config) Validate() error {
 			"cgroup_parent: %s is beneath the agent's own service, which then cannot be restarted while tasks run", c.CgroupParent),
 		check(c.LogFormat == Text || c.LogFormat == JSON, "log_format: %q is neither text nor json", c.LogFormat),
 		check(c.RequestTimeout >= minTimeout && c.RequestTimeout <= maxTimeout,
-			"request_timeout: %s is not between %s and %s", c.RequestTimeout, minTimeout, maxTimeout),
-	)...)
+			"request_timeout: %s is not between %s and %s", c.RequestTimeout, minTimeout, maxTimeout))
+	return errors.Join(append(errs, c.checkTLS()...)...)
 }
 
 // place is a path with the setting that names it.
 type place struct{ setting, path string }
 
-// directories are all that must lie apart.
-func (c Config) directories() []place {
+// fixed are the directories besides the disks.
+func (c Config) fixed() []place {
 	places := []place{{"state_dir", c.StateDir}, {"pool", c.Pool}}
-	for i, disk := range c.Disks {
-		places = append(places, place{fmt.Sprintf("disk %d: path", i+1), disk.Path})
-	}
 	for _, root := range c.SandboxRoots {
 		places = append(places, place{"sandbox_roots", root})
 	}
 	return places
 }
 
-// checkPaths looks at each path alone.
+// directories are all that must lie apart: the fixed ones, with the disks among them.
+func (c Config) directories(space []Space) []place {
+	places := c.fixed()
+	for i, s := range space {
+		if s.Source == nil {
+			continue // the pool
+		}
+		name := fmt.Sprintf("disk %d: path", i)
+		if len(c.Disks) == 0 {
+			name = "resources: " + s.Source.String()
+		}
+		places = slices.Insert(places, len(places)-len(c.SandboxRoots), place{name, s.Dir})
+	}
+	return places
+}
+
+// files are what is kept from all directories. Those that the agent makes come first.
+func (c Config) files() (places []place) {
+	places = []place{{"socket", c.Socket}}
+	for _, p := range append([]place{{"audit_log", c.AuditLog}}, c.tlsFiles()...) {
+		if p.path != "" {
+			places = append(places, p)
+		}
+	}
+	return places
+}
+
+func (c Config) tlsFiles() []place {
+	return []place{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}, {"tls_client_ca", c.TLSClientCA}}
+}
+
+// checkPaths looks at each path alone, but for the disks'.
 func (c Config) checkPaths() (errs []error) {
-	for _, p := range append(c.directories(), place{"socket", c.Socket}, place{"cgroup_parent", c.CgroupParent}) {
-		switch {
-		case p.path == "":
-			errs = append(errs, fmt.Errorf("%s: a path is needed", p.setting))
-		case !filepath.IsAbs(p.path):
-			errs = append(errs, fmt.Errorf("%s: %s is not an absolute path", p.setting, p.path))
-		case strings.ContainsFunc(p.path, func(r rune) bool { return r < ' ' || r == ',' || r == 0x7f }):
-			errs = append(errs, fmt.Errorf("%s: %q holds a comma or a control character", p.setting, p.path))
-		case filepath.Clean(p.path) != p.path:
-			errs = append(errs, fmt.Errorf("%s: %s is not a clean path: write %s", p.setting, p.path, filepath.Clean(p.path)))
-		case p.path == "/":
-			errs = append(errs, fmt.Errorf("%s: / is the whole host", p.setting))
+	for _, p := range slices.Concat(c.fixed(), c.files(), []place{{"cgroup_parent", c.CgroupParent}}) {
+		if err := checkPath(p.setting, p.path); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errs
 }
 
-// checkNesting wants the directories apart and the socket in none of them, though
-// beside the journal is fine. A pool within a sandbox root would be shown to tasks; a
-// disk within a disk would be offered twice; the journal within either could be
-// purged, filled up or written by a task; a socket in a sandbox could be replaced.
-func (c Config) checkNesting() (errs []error) {
-	dirs := c.directories()
+func checkPath(setting, path string) error {
+	switch {
+	case path == "":
+		return fmt.Errorf("%s: a path is needed", setting)
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("%s: %s is not an absolute path", setting, path)
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == ',' || r == 0x7f }):
+		return fmt.Errorf("%s: %q holds a comma or a control character", setting, path)
+	case filepath.Clean(path) != path:
+		return fmt.Errorf("%s: %s is not a clean path: write %s", setting, path, filepath.Clean(path))
+	case path == "/":
+		return fmt.Errorf("%s: / is the whole host", setting)
+	}
+	return nil
+}
+
+// checkNesting wants the directories apart and the files in none of them, though beside
+// the journal is fine. A pool within a sandbox root would be shown to tasks; a disk
+// within a disk would be offered twice; the journal within either could be purged,
+// filled up or written by a task; a file in a sandbox could be read or replaced.
+func (c Config) checkNesting(space []Space) (errs []error) {
+	dirs := c.directories(space)
 	for i, a := range dirs {
 		for _, b := range dirs[:i] {
-			switch {
-			case a.path == b.path:
+			if a.path == b.path {
 				errs = append(errs, fmt.Errorf("%s and %s are the same directory %s", b.setting, a.setting, a.path))
-			case within(a.path, b.path):
-				errs = append(errs, fmt.Errorf("%s: %s is inside %s: %s", a.setting, a.path, b.setting, b.path))
-			case within(b.path, a.path):
-				errs = append(errs, fmt.Errorf("%s: %s is inside %s: %s", b.setting, b.path, a.setting, a.path))
+				continue
 			}
+			errs = append(errs, apart(a, b), apart(b, a))
 		}
-		if a.setting != "state_dir" && (a.path == c.Socket || within(c.Socket, a.path)) {
-			errs = append(errs, fmt.Errorf("socket: %s is inside %s: %s", c.Socket, a.setting, a.path))
+		for _, file := range c.files() {
+			errs = append(errs, beside(file, a))
+		}
+	}
+	return append(errs, c.checkWritten()...)
+}
+
+// beside wants a file to be something else than the directory, and outside of it.
+func beside(file, dir place) error {
+	if file.path == dir.path {
+		return fmt.Errorf("%s and %s are the same path %s", dir.setting, file.setting, file.path)
+	}
+	if dir.setting == "state_dir" {
+		return apart(dir, file)
+	}
+	return errors.Join(apart(file, dir), apart(dir, file))
+}
+
+// apart wants a not to be inside b.
+func apart(a, b place) error {
+	return check(!strings.HasPrefix(a.path, b.path+"/"), "%s: %s is inside %s: %s", a.setting, a.path, b.setting, b.path)
+}
+
+// checkWritten wants the files that the agent writes to be no other file. Those that it
+// only reads may be one: a certificate with its key, say.
+func (c Config) checkWritten() (errs []error) {
+	files := c.files()
+	for i, a := range files {
+		for _, b := range files[:i] {
+			written := b.setting == "socket" || b.setting == "audit_log"
+			errs = append(errs, check(!written || a.path != b.path, "%s and %s are the same file %s", b.setting, a.setting, a.path))
 		}
 	}
 	return errs
 }
 
-// within says whether the path is somewhere beneath dir.
-func within(path, dir string) bool { return strings.HasPrefix(path, dir+"/") }
+// checkTLS wants all about TLS, or nothing.
+func (c Config) checkTLS() (errs []error) {
+	for _, p := range c.tlsFiles() {
+		errs = append(errs,
+			check(c.TLSListen == "" || p.path != "", "%s: tls_listen needs it", p.setting),
+			check(c.TLSListen != "" || p.path == "", "%s: is of no use without tls_listen", p.setting))
+	}
+	if c.TLSListen == "" {
+		return errs
+	}
+	host, port, err := net.SplitHostPort(c.TLSListen)
+	if err != nil {
+		return append(errs, fmt.Errorf("tls_listen: %q is not host:port", c.TLSListen))
+	}
+	_, notIP := netip.ParseAddr(host)
+	_, notPort := strconv.ParseUint(port, 10, 16)
+	return append(errs,
+		check(notIP == nil || validHost.MatchString(host), "tls_listen: %q is neither an address nor a host's name; 0.0.0.0 and [::] are all addresses", host),
+		check(notPort == nil, "tls_listen: %q is not a port's number", port))
+}
+
+// checkRole wants a role that may exist, or one of those that stand for none.
+func checkRole(setting, role string, none ...string) error {
+	if slices.Contains(none, role) {
+		return nil
+	}
+	if err := resource.CheckRole(role); err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return nil
+}
 
 // checkSize wants nothing said, or at least as much as the smallest volume.
 func checkSize(setting string, size resource.Bytes) error {
@@ -118,4 +215,16 @@ func check(ok bool, format string, args ...any) error {
 		return nil
 	}
 	return fmt.Errorf(format, args...)
+}
+
+// checkAttributes wants each to be valid, and such that text can say it.
+func checkAttributes(list []resource.Attribute) error {
+	var errs []error
+	for _, a := range list {
+		if err := a.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("attributes: %w", err))
+		}
+		errs = append(errs, check(a.Type != resource.TypeSet, "attributes: %s: a set cannot be written as text", a.Name))
+	}
+	return errors.Join(errs...)
 }

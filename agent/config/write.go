@@ -8,17 +8,6 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-const diskDoc = `
-# Further disks, each offered as a source of type PATH. Without size, or with "0B",
-# the agent takes what the file system has.
-`
-
-const diskExample = `#
-# [[disk]]
-# path = "/mnt/disk1"
-# size = "500GiB"
-`
-
 // Write writes c as a file that Load reads back to the same, with a comment above
 // every setting. Writing Default gives an example to start from.
 func Write(w io.Writer, c Config) error {
@@ -32,16 +21,8 @@ func Write(w io.Writer, c Config) error {
 		}
 		fmt.Fprintf(&b, "\n# %s\n%s", strings.ReplaceAll(s.doc, "\n", "\n# "), line)
 	}
-	b.WriteString(diskDoc)
-	if len(c.Disks) == 0 {
-		b.WriteString(diskExample)
-	}
-	for _, d := range c.Disks {
-		entry, err := toml.Marshal(map[string]any{"path": d.Path, "size": exactly(d.Size)})
-		if err != nil {
-			return fmt.Errorf("write disk %s: %w", d.Path, err)
-		}
-		fmt.Fprintf(&b, "\n[[disk]]\n%s", entry)
+	if err := writeDisks(&b, c.Disks); err != nil {
+		return err
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
