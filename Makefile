@@ -18,7 +18,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test acceptance vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: build ## the main job on a throw-away pool, step by step; as root or in a 
 
 test: ## all tests of this machine; those that need root run when root
 	$(if $(CC_FOUND),CGO_ENABLED=1) $(GO) test $(if $(CC_FOUND),-race) -shuffle=on -timeout 15m ./... ./testdata/vm/vdisk
+
+acceptance: ## the acceptance list of the specification, case by case (agent/acceptance)
+	@$(GO) test -C agent/acceptance -count=1 -run '^TestAcceptance$$' -timeout 15m -args -whole
 
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
