@@ -21,6 +21,7 @@ var directions = []struct {
 
 	{"agent/resource", nil},
 	{"agent/volume", []string{"agent/resource"}},
+	{"agent/access", []string{"agent/resource", "agent/volume"}},
 	{"agent/wire", []string{"agent/resource", "agent/volume"}},
 	{"agent/config", []string{"agent/access", "agent/resource"}},
 	{"agent/pool", []string{"agent/resource", "mount"}},
@@ -29,12 +30,12 @@ var directions = []struct {
 	{"agent", []string{"agent/volume", "agent/resource", "checkpoint", "isolator/lease"}},
 	{"agent/host", []string{"agent", "agent/volume", "agent/resource", "agent/pool", "isolator/...", "mount"}},
 	{"agent/agenttest", []string{"agent", "agent/volume", "agent/resource", "checkpoint/..."}},
-	{"agent/api", []string{"agent", "agent/volume", "agent/resource", "agent/wire"}},
+	{"agent/api", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/client", []string{"agent/wire", "agent/resource", "agent/volume"}},
 	{"agent/csi", []string{"agent", "agent/volume", "agent/resource"}},
 	{"agent/master/...", []string{"agent", "agent/volume", "agent/resource", "agent/wire", "agent/master"}},
 
-	{"cmd/tenon", []string{"agent", "agent/resource", "agent/volume", "agent/host", "agent/config", "agent/wire",
+	{"cmd/tenon", []string{"agent", "agent/access", "agent/resource", "agent/volume", "agent/host", "agent/config", "agent/wire",
 		"agent/api", "agent/client", "agent/csi", "agent/master/...", "agent/pool",
 		"mount", "isolator/...", "systemd", "checkpoint"}},
 }

@@ -1,0 +1,21 @@
+// Package access says who may do what on an agent, and keeps a record of who did.
+//
+// ACLs are the operator's rules in the words of Mesos' --acls flag (spec.md 11), ACLs.For
+// makes of them the guard that volume.Apply asks about each operation, and ACLs.Visible
+// the filter of what is shown. Principals gives the name that rules know for a user or
+// group of the host. Audit is a file with one line for each call that may change
+// something.
+//
+// It is not for finding out who asks, which is the business of whoever serves the call,
+// nor for the checks that a principal is named rightly in a request, which are
+// package volume's. Nothing here is secret: no field takes a body or a credential.
+//
+// All values but Audit are read only and may be used by any number of goroutines once
+// they are made. The zero ACLs allow everything to everybody, the zero Principals know
+// nobody.
+//
+// Rules are read in order, and the first whose principals match decides by its objects.
+// Mesos goes on to the next rule where the objects do not match. What is allowed here
+// is therefore allowed there too, but not always the other way round: where a principal
+// has several objects, they stand in one rule.
+package access

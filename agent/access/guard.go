@@ -1,0 +1,169 @@
+package access
+
+import (
+	"fmt"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// ask is one question to the rules.
+type ask struct {
+	action Action
+	object string
+}
+
+// For is the guard that volume.Apply asks on behalf of a principal: "" is one that is not
+// known. It is nil where the rules allow everything. Each resource or volume that an
+// operation is about is decided alone, against the state that the operation meets, and
+// all must be allowed. What an operation names but the state does not have is not
+// decided: Apply refuses it. The refusal is a *volume.Error of the kind
+// volume.ErrForbidden that says which rule decided.
+func (a ACLs) For(principal string) func(*volume.State, volume.Operation) error {
+	if !a.Strict && len(a.Rules) == 0 {
+		return nil
+	}
+	return func(s *volume.State, op volume.Operation) error {
+		asks, known := asksOf(s, op)
+		if !known {
+			return forbidden("%s: no rule can allow it, as the ACLs know nothing like it", op.Name())
+		}
+		for _, q := range asks {
+			if d := a.Decide(principal, q.action, q.object); !d.Allowed {
+				return forbidden("%s: refused by %s of the ACLs, asked by %s", q, d.Rule, nameOf(principal))
+			}
+		}
+		return nil
+	}
+}
+
+func forbidden(format string, args ...any) error {
+	return &volume.Error{Kind: volume.ErrForbidden, Message: fmt.Sprintf(format, args...)}
+}
+
+// String words what is asked for. The object is the request's and not checked yet.
+func (q ask) String() string {
+	k := kinds[q.action]
+	if k.ofRoles() {
+		return fmt.Sprintf(k.words, fmt.Sprintf("%.255q", q.object))
+	}
+	return fmt.Sprintf(k.words, nameOf(q.object))
+}
+
+// nameOf names a principal for a message.
+func nameOf(principal string) string {
+	if principal == "" {
+		return "nobody that is known"
+	}
+	return fmt.Sprintf("principal %.255q", principal)
+}
+
+// asksOf is all that an operation needs to be allowed. An operation that is not known
+// is never allowed, so that one that is added cannot pass unseen.
+func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
+	switch o := op.(type) {
+	case volume.Reserve:
+		return reserveAsks(o), true
+	case volume.Unreserve:
+		return lastAsks(o.Resources, unreserveAsk), true
+	case volume.Create:
+		return createAsks(o), true
+	case volume.Destroy:
+		return destroyAsks(findOne(s, o.Ref, o.Volume)), true
+	case volume.Claim:
+		return useAsks(s, o.Uses), true
+	case volume.Attach:
+		return useAsks(s, []volume.Use{o.Use}), true
+	case volume.Detach:
+		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
+	case volume.Release:
+		return releaseAsks(s, o.Task), true
+	}
+	return nil, false
+}
+
+// reserveAsks asks for what is reserved.
+func reserveAsks(o volume.Reserve) []ask { return lastAsks(o.Resources, reserveAsk) }
+
+// lastAsks asks about the last reservation of each resource that has one.
+func lastAsks(rs []resource.Resource, about func(resource.Reservation) ask) (asks []ask) {
+	for _, r := range rs {
+		if n := len(r.Reservations); n > 0 {
+			asks = append(asks, about(r.Reservations[n-1]))
+		}
+	}
+	return asks
+}
+
+func reserveAsk(r resource.Reservation) ask { return ask{Reserve, r.Role} }
+
+func unreserveAsk(r resource.Reservation) ask { return ask{Unreserve, known(r.Principal)} }
+
+// known is the name of a principal that may be missing.
+func known(principal *string) string {
+	if principal == nil {
+		return ""
+	}
+	return *principal
+}
+
+// createAsks asks for the role of the volume, which an operation may name in two ways.
+func createAsks(o volume.Create) []ask {
+	role := o.Role
+	if o.Volume.IsReserved() {
+		role = o.Volume.Role()
+	}
+	if role == "" {
+		return nil
+	}
+	return []ask{{Create, role}}
+}
+
+// destroyAsks asks for the principal that made the volume, as it is stored. What the
+// request says of it counts for nothing (spec.md 11).
+func destroyAsks(v *volume.Volume) []ask {
+	if v == nil {
+		return nil
+	}
+	return []ask{{Destroy, known(v.Principal)}}
+}
+
+// useAsks asks for the volumes that a task uses.
+func useAsks(s *volume.State, uses []volume.Use) (asks []ask) {
+	for _, u := range uses {
+		if v, err := s.Find(u.Volume); err == nil {
+			asks = append(asks, ask{Attach, v.Role})
+		}
+	}
+	return asks
+}
+
+// releaseAsks asks for all volumes that a task holds.
+func releaseAsks(s *volume.State, task string) (asks []ask) {
+	for a := range s.AttachmentsIn(task) {
+		if v, ok := s.Volume(a.Volume); ok {
+			asks = append(asks, ask{Attach, v.Role})
+		}
+	}
+	return asks
+}
+
+// findOne finds the volume that is named by a reference or, without one, by a resource;
+// nil if there is none.
+func findOne(s *volume.State, ref string, r resource.Resource) *volume.Volume {
+	if ref != "" {
+		v, _ := s.Find(ref)
+		return v
+	}
+	name, _ := volumeName(r)
+	v, _ := s.Named(name)
+	return v
+}
+
+// volumeName is the name of the volume that a resource is.
+func volumeName(r resource.Resource) (volume.Name, bool) {
+	if r.Disk == nil || r.Disk.Persistence == nil {
+		return volume.Name{}, false
+	}
+	return volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID}, true
+}

@@ -1,0 +1,196 @@
+package access
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+// host is a state with two volumes: web/data, made by joe and held by tasks t1 and t2,
+// and eng/a/logs, made by nobody that is known and held by t1 alone. old is a tombstone.
+func host() *volume.State {
+	joe := "joe"
+	return volume.Empty().With(
+		volume.Change{Volume: &volume.Volume{UUID: "v1", Name: volume.Name{Role: "web", ID: "data"}, Principal: &joe,
+			Reservations: stack("web"), Size: 64 * resource.One, Phase: volume.Ready}},
+		volume.Change{Volume: &volume.Volume{UUID: "v2", Name: volume.Name{Role: "eng/a", ID: "logs"},
+			Reservations: stack("eng/a"), Size: 64 * resource.One, Phase: volume.Ready}},
+		volume.Change{Volume: &volume.Volume{UUID: "v3", Name: volume.Name{Role: "old", ID: "gone"}, Principal: &joe,
+			Reservations: stack("old"), Size: 64 * resource.One, Phase: volume.Destroying}},
+		volume.Change{Task: &volume.Task{ID: "t1", Sandbox: "/s/t1"}},
+		volume.Change{Task: &volume.Task{ID: "t2", Sandbox: "/s/t2"}},
+		volume.Change{Attachment: &volume.Attachment{Volume: "v1", Task: "t1", Path: "data"}},
+		volume.Change{Attachment: &volume.Attachment{Volume: "v2", Task: "t1", Path: "logs"}},
+		volume.Change{Attachment: &volume.Attachment{Volume: "v1", Task: "t2", Path: "data"}},
+	)
+}
+
+// level is a dynamic reservation; by is "" for nobody that is known.
+func level(role, by string) resource.Reservation {
+	r := resource.Reservation{Type: resource.Dynamic, Role: role}
+	if by != "" {
+		r.Principal = &by
+	}
+	return r
+}
+
+func stack(role string) []resource.Reservation { return []resource.Reservation{level(role, "")} }
+
+func disk(levels ...resource.Reservation) resource.Resource {
+	return resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: 64 * resource.One, Reservations: levels}
+}
+
+// claims is a volume as a request has it, which may say what it likes of the creator.
+func claims(role, id, by string) resource.Resource {
+	r := disk(level(role, ""))
+	r.Disk = &resource.Disk{Persistence: &resource.Persistence{ID: id, Principal: &by},
+		Volume: &resource.Volume{ContainerPath: id, Mode: resource.RW}}
+	return r
+}
+
+func list(rs ...resource.Resource) []resource.Resource { return rs }
+
+func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		op   volume.Operation
+		want []ask
+	}{
+		"reserve asks for the last role of each resource": {
+			volume.Reserve{Resources: list(disk(level("eng", "x"), level("eng/a", "y")), disk(level("web", "")))},
+			[]ask{{Reserve, "eng/a"}, {Reserve, "web"}},
+		},
+		"what is not reserved is for apply to refuse": {
+			volume.Reserve{Resources: list(disk())}, nil,
+		},
+		"unreserve asks for the principal that reserved last": {
+			volume.Unreserve{Resources: list(disk(level("eng", "x"), level("eng/a", "y")), disk(level("web", "")), disk())},
+			[]ask{{Unreserve, "y"}, {Unreserve, ""}},
+		},
+		"create asks for the role of the reservation": {
+			volume.Create{Volume: claims("web", "new", "joe"), Role: "other"}, []ask{{Create, "web"}},
+		},
+		"or for the role that is named without one": {
+			volume.Create{Volume: disk(), Role: "eng"}, []ask{{Create, "eng"}},
+		},
+		"a create of no role is for apply to refuse":              {volume.Create{Volume: disk()}, nil},
+		"destroy by name asks for the creator that is stored":     {volume.Destroy{Ref: "web/data"}, []ask{{Destroy, "joe"}}},
+		"destroy by UUID does, too":                               {volume.Destroy{Ref: "v1"}, []ask{{Destroy, "joe"}}},
+		"destroy of a tombstone does, too":                        {volume.Destroy{Ref: "v3"}, []ask{{Destroy, "joe"}}},
+		"destroy by resource does not believe the request":        {volume.Destroy{Volume: claims("web", "data", "eve")}, []ask{{Destroy, "joe"}}},
+		"destroy asks for nobody where none is stored":            {volume.Destroy{Volume: claims("eng/a", "logs", "eve")}, []ask{{Destroy, ""}}},
+		"destroy of what is not there is for apply to refuse":     {volume.Destroy{Ref: "web/none"}, nil},
+		"destroy of what is no volume is for apply to refuse":     {volume.Destroy{Volume: disk(level("web", ""))}, nil},
+		"destroy by the name of a tombstone, which has none, too": {volume.Destroy{Volume: claims("old", "gone", "joe")}, nil},
+		"claim asks for each volume": {
+			volume.Claim{Task: "t3", Uses: []volume.Use{{Volume: "web/data"}, {Volume: "v2"}, {Volume: "web/none"}}},
+			[]ask{{Attach, "web"}, {Attach, "eng/a"}},
+		},
+		"a claim of nothing asks for nothing":    {volume.Claim{Task: "t3"}, nil},
+		"attach asks for the volume":             {volume.Attach{Task: "t3", Use: volume.Use{Volume: "eng/a/logs"}}, []ask{{Attach, "eng/a"}}},
+		"detach asks for the volume":             {volume.Detach{Task: "t1", Volume: "web/data"}, []ask{{Attach, "web"}}},
+		"detach of what is not there":            {volume.Detach{Task: "t1", Volume: "web/none"}, nil},
+		"release asks for all that the task has": {volume.Release{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
+		"release of a task that is not there":    {volume.Release{Task: "none"}, nil},
+	}
+	s := host()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, known := asksOf(s, c.op)
+			if !known {
+				t.Fatal("the operation is not known")
+			}
+			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(ask{})); d != "" {
+				t.Errorf("asks (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestOneRefusalRefusesTheOperation(t *testing.T) {
+	t.Parallel()
+	a := ACLs{Rules: map[Action][]Rule{
+		Reserve:   {{just("ops"), just("web", "eng/%")}, {everybody, nobody}},
+		Unreserve: {{just("ops"), just("ops")}},
+		Destroy:   {{just("joe"), just("joe")}, {just("ops"), everybody}, {everybody, nobody}},
+		Attach:    {{just("joe"), just("web")}, {just("ops"), everybody}},
+	}, Strict: true}
+	cases := []struct {
+		principal string
+		op        volume.Operation
+		want      string // refusal; empty is allowed
+	}{
+		{"ops", volume.Reserve{Resources: list(disk(level("web", "")), disk(level("eng/a", "")))}, ""},
+		{"ops", volume.Reserve{Resources: list(disk(level("web", "")), disk(level("eng", "")))},
+			`reserve resources for role "eng": refused by reserve_resources[0] of the ACLs, asked by principal "ops"`},
+		{"", volume.Reserve{Resources: list(disk(level("web", "")))},
+			`reserve resources for role "web": refused by reserve_resources[1] of the ACLs, asked by nobody that is known`},
+		{"ops", volume.Unreserve{Resources: list(disk(level("web", "ops")))}, ""},
+		{"ops", volume.Unreserve{Resources: list(disk(level("web", "")))},
+			`unreserve resources that were reserved by nobody that is known: refused by unreserve_resources[0] of the ACLs, asked by principal "ops"`},
+		{"joe", volume.Unreserve{Resources: list(disk(level("web", "joe")))},
+			`unreserve resources that were reserved by principal "joe": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"ops", volume.Create{Role: "web"},
+			`create volumes of role "web": refused by permissive = false of the ACLs, asked by principal "ops"`},
+		{"joe", volume.Destroy{Ref: "web/data"}, ""},
+		{"eve", volume.Destroy{Volume: claims("web", "data", "eve")},
+			`destroy volumes that were created by principal "joe": refused by destroy_volumes[2] of the ACLs, asked by principal "eve"`},
+		{"joe", volume.Destroy{Ref: "eng/a/logs"},
+			`destroy volumes that were created by nobody that is known: refused by destroy_volumes[0] of the ACLs, asked by principal "joe"`},
+		{"ops", volume.Destroy{Ref: "eng/a/logs"}, ""},
+		{"eve", volume.Destroy{Ref: "eng/none"}, ""},
+		{"joe", volume.Release{Task: "t2"}, ""},
+		{"ops", volume.Release{Task: "t1"}, ""},
+		{"joe", volume.Release{Task: "t1"},
+			`attach or detach volumes of role "eng/a": refused by attach_volumes[0] of the ACLs, asked by principal "joe"`},
+		{"joe", volume.Claim{Uses: []volume.Use{{Volume: "web/data"}, {Volume: "eng/a/logs"}}},
+			`attach or detach volumes of role "eng/a": refused by attach_volumes[0] of the ACLs, asked by principal "joe"`},
+	}
+	s := host()
+	for _, c := range cases {
+		err := a.For(c.principal)(s, c.op)
+		if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+			t.Errorf("%q %+v:\n got %v\nwant %s", c.principal, c.op, err, c.want)
+		}
+		var refusal *volume.Error
+		if err != nil && (!errors.Is(err, volume.ErrForbidden) || !errors.As(err, &refusal)) {
+			t.Errorf("%v is of the kind %v", err, volume.Kind(err))
+		}
+	}
+}
+
+func TestARefusalIsShortWhateverWasAsked(t *testing.T) {
+	t.Parallel()
+	err := ACLs{Strict: true}.For("ops")(host(), volume.Create{Role: strings.Repeat("\x1b", 1<<20)})
+	if err == nil || len(err.Error()) > 2048 || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%.300v", err)
+	}
+}
+
+func TestRulesThatAllowAllNeedNoGuard(t *testing.T) {
+	t.Parallel()
+	if (ACLs{}).For("") != nil {
+		t.Error("the zero ACLs have a guard")
+	}
+	if (ACLs{Strict: true}).For("") == nil {
+		t.Error("strict ACLs have none")
+	}
+	if rules(Rule{everybody, nobody}).For("") == nil {
+		t.Error("ACLs with rules have none")
+	}
+}
+
+func TestAnOperationThatIsNotKnownIsForbidden(t *testing.T) {
+	t.Parallel()
+	a := ACLs{Rules: map[Action][]Rule{Create: {{everybody, everybody}}}}
+	err := a.For("ops")(host(), struct{ volume.Operation }{volume.Claim{}})
+	if !errors.Is(err, volume.ErrForbidden) || !strings.HasPrefix(err.Error(), "claim: ") {
+		t.Errorf("got %v", err)
+	}
+}
