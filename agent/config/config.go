@@ -4,17 +4,21 @@
 // same parser.
 //
 // It is not for what needs the host: whether a directory exists, how large a file
-// system is, whether a group is known. The agent finds out when it uses them.
+// system is, whether a group is known, what a certificate says. The agent finds out when
+// it uses them. The one file that Load reads besides the configuration's is that of
+// "resources".
 //
 // A Config that Load returned is valid, and nobody changes it afterwards.
 package config
 
 import (
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"tenon/agent/access"
 	"tenon/agent/resource"
 )
 
@@ -63,6 +67,12 @@ type Config struct {
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
 	// agent makes those of tasks.
 	CgroupParent string
+
+	// Principals say who a user of the host is.
+	Principals access.Principals
+
+	// ACLs say which principal may do what. The zero value allows everything.
+	ACLs access.ACLs
 
 	// AuditLog is the file that tells who asked for what; empty for none.
 	AuditLog string
@@ -150,5 +160,7 @@ func (c Config) clone() Config {
 	c.SandboxRoots = slices.Clone(c.SandboxRoots)
 	c.Resources = slices.Clone(c.Resources)
 	c.Attributes = slices.Clone(c.Attributes)
+	c.Principals = slices.Clone(c.Principals)
+	c.ACLs.Rules = maps.Clone(c.ACLs.Rules)
 	return c
 }

@@ -3,7 +3,6 @@ package config_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"tenon/agent/config"
 	"tenon/agent/resource"
@@ -282,54 +280,6 @@ func TestTheExampleLoadsToTheDefaults(t *testing.T) {
 			t.Errorf("line too long to read: %s", line)
 		}
 	}
-}
-
-func TestWhatIsWrittenIsReadBack(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	rapid.Check(t, func(rt *rapid.T) {
-		want := draw(rt)
-		var b bytes.Buffer
-		if err := config.Write(&b, want); err != nil {
-			rt.Fatal(err)
-		}
-		path := filepath.Join(dir, "tenon.toml")
-		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-			rt.Fatal(err)
-		}
-		got, err := config.Load(config.Default(), config.Sources{File: path})
-		if err != nil {
-			rt.Fatalf("%v\n%s", err, b.String())
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			rt.Fatalf("read back (-written +got):\n%s\n%s", diff, b.String())
-		}
-	})
-}
-
-// draw returns some valid configuration.
-func draw(rt *rapid.T) config.Config {
-	name := rapid.StringMatching(`[a-z"'\\#= ]{1,10}`)
-	size := rapid.Int64Range(int64(resource.MiB), 1<<55)
-	c := config.Default()
-	c.StateDir = "/state/" + name.Draw(rt, "state")
-	c.Pool = "/pool/" + name.Draw(rt, "pool")
-	c.Socket = "/run/" + name.Draw(rt, "socket")
-	c.CgroupParent = "/cgroup/" + name.Draw(rt, "cgroup")
-	c.Group = rapid.SampledFrom([]string{"", "tenon", "a_b-1"}).Draw(rt, "group")
-	c.PoolSize = resource.Bytes(size.Draw(rt, "pool size"))
-	c.LogLevel = rapid.SampledFrom([]slog.Level{-4, 0, 4, 8}).Draw(rt, "level")
-	c.LogFormat = rapid.SampledFrom([]config.LogFormat{config.Text, config.JSON}).Draw(rt, "format")
-	c.RequestTimeout = time.Duration(rapid.Int64Range(int64(time.Second), int64(time.Hour)).Draw(rt, "timeout"))
-	c.SandboxRoots = nil
-	for i := range rapid.IntRange(1, 3).Draw(rt, "roots") {
-		c.SandboxRoots = append(c.SandboxRoots, fmt.Sprintf("/root%d/%s", i, name.Draw(rt, "root")))
-	}
-	for i := range rapid.IntRange(0, 3).Draw(rt, "disks") {
-		disk := config.Disk{Path: fmt.Sprintf("/disk%d/%s", i, name.Draw(rt, "disk")), Size: resource.Bytes(size.Draw(rt, "size"))}
-		c.Disks = append(c.Disks, disk)
-	}
-	return c
 }
 
 func TestAWriterThatFailsIsAnError(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"tenon/agent/access"
 	"tenon/agent/resource"
 )
 
@@ -54,25 +55,27 @@ func Load(base Config, from Sources) (Config, error) {
 // document is the file. A value may be a text or a number: "2048" and 2048 are the
 // same size.
 type document struct {
-	StateDir       any         `toml:"state_dir"`
-	Socket         any         `toml:"socket"`
-	Group          any         `toml:"group"`
-	Pool           any         `toml:"pool"`
-	PoolSize       any         `toml:"pool_size"`
-	Resources      any         `toml:"resources"`
-	DefaultRole    any         `toml:"default_role"`
-	Attributes     any         `toml:"attributes"`
-	SandboxRoots   any         `toml:"sandbox_roots"`
-	AuditLog       any         `toml:"audit_log"`
-	TLSListen      any         `toml:"tls_listen"`
-	TLSCert        any         `toml:"tls_cert"`
-	TLSKey         any         `toml:"tls_key"`
-	TLSClientCA    any         `toml:"tls_client_ca"`
-	CgroupParent   any         `toml:"cgroup_parent"`
-	LogLevel       any         `toml:"log_level"`
-	LogFormat      any         `toml:"log_format"`
-	RequestTimeout any         `toml:"request_timeout"`
-	Disk           []diskTable `toml:"disk"`
+	StateDir       any               `toml:"state_dir"`
+	Socket         any               `toml:"socket"`
+	Group          any               `toml:"group"`
+	Pool           any               `toml:"pool"`
+	PoolSize       any               `toml:"pool_size"`
+	Resources      any               `toml:"resources"`
+	DefaultRole    any               `toml:"default_role"`
+	Attributes     any               `toml:"attributes"`
+	SandboxRoots   any               `toml:"sandbox_roots"`
+	AuditLog       any               `toml:"audit_log"`
+	TLSListen      any               `toml:"tls_listen"`
+	TLSCert        any               `toml:"tls_cert"`
+	TLSKey         any               `toml:"tls_key"`
+	TLSClientCA    any               `toml:"tls_client_ca"`
+	CgroupParent   any               `toml:"cgroup_parent"`
+	LogLevel       any               `toml:"log_level"`
+	LogFormat      any               `toml:"log_format"`
+	RequestTimeout any               `toml:"request_timeout"`
+	Disk           []diskTable       `toml:"disk"`
+	Principal      access.Principals `toml:"principal"`
+	ACL            map[string]any    `toml:"acl"`
 }
 
 // values returns the settings that the document holds, by name.
@@ -106,7 +109,7 @@ func applyFile(c *Config, from Sources) error {
 	decoder := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	// With unknown keys, the known ones have been read all the same.
 	err = located(from.File, decoder.Decode(&d))
-	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d))
+	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d), applyAccess(c, from.File, d))
 }
 
 // applyValues applies all of the document but its tables.

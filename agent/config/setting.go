@@ -37,7 +37,7 @@ var settings = []setting{
 	{"pool_size", "How much of the root disk is offered: \"100GiB\", \"512M\", or a number of MiB.\n\"0B\": 5 GB less than the file system has, or half of one below 10 GB.",
 		parsed(resource.ParseBytes, func(c *Config) *resource.Bytes { return &c.PoolSize }),
 		func(c Config) any { return exactly(c.PoolSize) }},
-	{"resources", "What is offered, as mesos-agent has it: text, JSON, or file:///path of either, such as\n\"cpus:24;mem:24576;disk:409600;disk(eng):2048;ports:[21000-24000]\". If a disk is\namong them, leave out pool_size and [[disk]]. Nothing but disks is found out otherwise.",
+	{"resources", "What is offered, as mesos-agent has it: text, JSON, or file:///path of either, such as\n\"cpus:24;mem:24576;disk:409600;disk(eng):2048;ports:[21000-24000]\". If a disk is\namong them, leave out pool_size and [[disk]]. cpus, mem, ports and others are offered\nonly if they are named here: nothing about them is found out.",
 		parsed(parseResources, func(c *Config) *[]resource.Resource { return &c.Resources }),
 		func(c Config) any { return formatResources(c.Resources) }},
 	{"default_role", "Whom disks and resources are reserved to that name no role; \"*\" is nobody.",

@@ -42,6 +42,7 @@ func (c Config) Validate() error {
 		checkSize("pool_size", c.PoolSize),
 		checkRole("default_role", c.DefaultRole),
 		checkAttributes(c.Attributes),
+		c.checkAccess(),
 		check(c.Group == "" || validGroup.MatchString(c.Group), "group: %q is not a group's name", c.Group),
 		check(len(c.SandboxRoots) > 0, "sandbox_roots: at least one is needed"),
 		check(len(c.Socket) <= maxSocket, "socket: %s has %d bytes, a socket's path holds %d", c.Socket, len(c.Socket), maxSocket),

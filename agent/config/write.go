@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,7 +22,7 @@ func Write(w io.Writer, c Config) error {
 		}
 		fmt.Fprintf(&b, "\n# %s\n%s", strings.ReplaceAll(s.doc, "\n", "\n# "), line)
 	}
-	if err := writeDisks(&b, c.Disks); err != nil {
+	if err := errors.Join(writeDisks(&b, c.Disks), writeAccess(&b, c)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
