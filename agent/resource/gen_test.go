@@ -88,10 +88,30 @@ func drawDisk(t *rapid.T, reserved bool) *Disk {
 	if !reserved || rapid.Bool().Draw(t, "is plain") {
 		return d
 	}
+	nameVolume(t, d)
+	return d
+}
+
+// nameVolume makes a volume of a disk.
+func nameVolume(t *rapid.T, d *Disk) {
 	d.Persistence = &Persistence{rapid.SampledFrom(ids).Draw(t, "id"), drawOptional(t, awkward, "creator")}
 	mode := rapid.SampledFrom([]Mode{RW, RO}).Draw(t, "mode")
 	d.Volume = &Volume{ContainerPath: rapid.SampledFrom(volPaths).Draw(t, "path"), Mode: mode}
-	return d
+}
+
+// drawVolume draws a valid volume.
+func drawVolume(t *rapid.T) Resource {
+	r := Resource{Name: "disk", Type: TypeScalar, Scalar: rapid.SampledFrom(smallSizes).Draw(t, "size")}
+	if r.Reservations = drawStack(t, 2); !r.IsReserved() {
+		r = refine(r, "eng")
+	}
+	r.Disk = &Disk{}
+	if rapid.Bool().Draw(t, "has source") {
+		r.Disk.Source = drawSource(t)
+	}
+	nameVolume(t, r.Disk)
+	r.Shared = rapid.Bool().Draw(t, "shared")
+	return r
 }
 
 // drawResource draws a valid, non-empty resource with a stack of up to depth.
@@ -128,6 +148,29 @@ func drawSet(t *rapid.T, keep func(Resource) bool) Set {
 		}
 	}
 	return s
+}
+
+// drawPool draws a few resources, and some that differ from them only a little, so that
+// sets made of them have much in common.
+func drawPool(t *rapid.T) []Resource {
+	pool := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Resource { return drawResource(t, 2) }), 1, 3).Draw(t, "pool")
+	for _, r := range pool {
+		switch r.Type {
+		case TypeScalar:
+			r.Scalar = rapid.SampledFrom(smallSizes).Draw(t, "other size")
+		case TypeRanges:
+			r.Ranges = []Range{{0, rapid.Uint64Range(0, 25).Draw(t, "end")}}
+		case TypeSet:
+			r.Set = []string{"x", "other"}
+		}
+		pool = append(pool, r)
+	}
+	return pool
+}
+
+// drawFrom draws a set of some of the pool, each perhaps more than once.
+func drawFrom(t *rapid.T, pool []Resource) Set {
+	return SetOf(rapid.SliceOfN(rapid.SampledFrom(pool), 0, 6).Draw(t, "members")...)
 }
 
 func anything(Resource) bool { return true }

@@ -2,6 +2,8 @@ package resource
 
 import "encoding/json"
 
+const refinedFault = "Cannot downgrade resources containing refined reservations"
+
 // MarshalJSON writes r in the new reservation format.
 func (r Resource) MarshalJSON() ([]byte, error) {
 	return json.Marshal(r.wire())
@@ -11,12 +13,35 @@ func (r Resource) MarshalJSON() ([]byte, error) {
 // refined reservation does not fit in it and is an error.
 func (r Resource) MarshalOld() ([]byte, error) {
 	if len(r.Reservations) > 1 {
-		return nil, r.refused("Cannot downgrade resources containing refined reservations")
+		return nil, r.refused("%s", refinedFault)
 	}
 	w := r.wire()
 	w.downgrade()
 	w.Reservations = nil
 	return json.Marshal(w)
+}
+
+// MarshalListOld writes a list in the old reservation format as far as Mesos does: the
+// first refined entry and all behind it stay in the new one. Such a mixed list is whole
+// and reads back; the error beside it is that of the refined entry.
+func MarshalListOld(list []Resource) (data []byte, err error) {
+	wires := wireList(list)
+	for i := range wires {
+		if len(list[i].Reservations) > 1 {
+			err = list[i].refused("%s", refinedFault)
+			break
+		}
+		wires[i].downgrade()
+		wires[i].Reservations = nil
+	}
+	if wires == nil {
+		wires = []wireResource{}
+	}
+	data, failed := json.Marshal(wires)
+	if failed != nil {
+		return nil, failed
+	}
+	return data, err
 }
 
 // MarshalEndpoint writes r as Mesos' HTTP endpoints show it: in both reservation formats

@@ -92,14 +92,15 @@ func (s Set) Contains(r Resource) bool {
 	return false
 }
 
-// ContainsSet reports whether all that t holds is in s at once.
+// ContainsSet reports whether all that t holds is in s at once. What never merges, such
+// as a volume, t may hold more than once, and then so must s.
 func (s Set) ContainsSet(t Set) bool {
 	sum := s.sum()
 	for _, e := range t.entries {
 		if !sum.covers(e) {
 			return false
 		}
-		if e.resource.IsVolume() {
+		if !addableTwins(e.resource, e.resource) {
 			sum.subtract(e)
 		}
 	}

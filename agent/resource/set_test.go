@@ -377,6 +377,69 @@ func TestContainmentIsAPartialOrder(t *testing.T) {
 	})
 }
 
+// TestContainmentOfSetsMuchAlike draws sets from one small pool, so that each may or may
+// not contain another.
+func TestContainmentOfSetsMuchAlike(t *testing.T) {
+	t.Parallel()
+	chains := 0
+	rapid.Check(t, func(t *rapid.T) {
+		pool := drawPool(t)
+		a, b, c := drawFrom(t, pool), drawFrom(t, pool), drawFrom(t, pool)
+		if !a.ContainsSet(a) || !a.Equal(a) || !a.ContainsSet(Set{}) {
+			t.Fatalf("%s does not contain itself", a)
+		}
+		if a.ContainsSet(b) && b.ContainsSet(a) != (canonical(a) == canonical(b)) {
+			t.Fatalf("%s and %s contain each other: %t", a, b, b.ContainsSet(a))
+		}
+		if a.ContainsSet(b) && b.ContainsSet(c) {
+			chains++
+			if !a.ContainsSet(c) {
+				t.Fatalf("%s ⊆ %s ⊆ %s does not carry over", c, b, a)
+			}
+		}
+		if a.ContainsSet(b) && !a.SubtractSet(b).AddSet(b).Equal(a) {
+			t.Fatalf("%s - %s + %[2]s = %s", a, b, a.SubtractSet(b).AddSet(b))
+		}
+	})
+	if chains == 0 {
+		t.Error("no set contained another that contained a third")
+	}
+}
+
+// TestLawsOfAdditionOfSetsMuchAlike is TestLawsOfAddition where entries do merge.
+func TestLawsOfAdditionOfSetsMuchAlike(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		pool := drawPool(t)
+		a, b, c := drawFrom(t, pool), drawFrom(t, pool), drawFrom(t, pool)
+		if x, y := a.AddSet(b), b.AddSet(a); canonical(x) != canonical(y) || !x.Equal(y) {
+			t.Fatalf("%s + %s = %s, the other way %s", a, b, x, y)
+		}
+		if x, y := a.AddSet(b).AddSet(c), a.AddSet(b.AddSet(c)); canonical(x) != canonical(y) || !x.Equal(y) {
+			t.Fatalf("%s + %s + %s depends on the grouping", a, b, c)
+		}
+		x, y := a.Filter(countable), b.Filter(countable)
+		if back := x.AddSet(y).SubtractSet(y); canonical(back) != canonical(x) {
+			t.Fatalf("%s + %s - %[2]s = %s", x, y, back)
+		}
+		if !a.ContainsSet(a.SubtractSet(b)) {
+			t.Fatalf("%s - %s = %s is not part of it", a, b, a.SubtractSet(b))
+		}
+	})
+}
+
+func TestWhatNeverMergesIsContainedAsOftenAsItIsThere(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]Resource{
+		"mount": disk(64, "eng").on(SourceMount, "/d"), "block": disk(64, "").on(SourceBlock, ""), "volume": disk(1, "eng").volume("v", "p"),
+	} {
+		one, two := SetOf(r), SetOf(r, r)
+		if one.ContainsSet(two) || !two.ContainsSet(one) || one.Equal(two) || !two.Equal(two) {
+			t.Errorf("%s: one entry contains two", name)
+		}
+	}
+}
+
 func TestWhatIsContainedCanBeTakenAndPutBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

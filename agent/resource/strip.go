@@ -36,3 +36,31 @@ func (r Resource) StripVolume() Resource {
 	}
 	return r
 }
+
+// Flatten returns s with every reservation taken off, and what differed only in that
+// added up.
+func (s Set) Flatten() Set {
+	return s.remake(func(r Resource) Resource { r.Reservations = nil; return r })
+}
+
+// Quantities returns the bare amounts of the scalars in s, each shared volume counted
+// once: no reservation, disk, allocation, provider or flag, and neither ranges nor sets.
+func (s Set) Quantities() Set {
+	sum := Set{}.sum()
+	for _, e := range s.entries {
+		if e.resource.Type == TypeScalar {
+			sum.add(entryOf(Resource{Name: e.resource.Name, Type: TypeScalar, Scalar: e.resource.Scalar}, 1))
+		}
+	}
+	return sum.set()
+}
+
+// ReservationAncestor is what two reservation stacks have in common from the bottom up:
+// what is left when space that goes from one to the other has been given up so far.
+func ReservationAncestor(a, b []Reservation) []Reservation {
+	n := 0
+	for n < min(len(a), len(b)) && a[n].Equal(b[n]) {
+		n++
+	}
+	return slices.Clone(a[:n])
+}
