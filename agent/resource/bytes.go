@@ -95,7 +95,7 @@ func (b Bytes) String() string {
 }
 
 // Bytes is the amount of disk that s, in MiB, stands for, rounded down; never more
-// than an int64 holds (which some scalars just below MaxScalar exceed), nor below zero.
+// than an int64 holds (which no scalar up to MaxScalar exceeds), nor below zero.
 func (s Scalar) Bytes() Bytes {
 	if s <= 0 {
 		return 0

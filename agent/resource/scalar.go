@@ -13,9 +13,9 @@ type Scalar int64
 // One is the scalar 1.
 const One Scalar = 1000
 
-// MaxScalar is the largest amount that is accepted: beyond it a float64, which is
-// what Mesos sends, no longer tells neighbouring thousandths apart.
-const MaxScalar Scalar = 1 << 53
+// MaxScalar is the largest amount that is accepted, of disk 4 EiB: beyond it a float64,
+// which is what Mesos sends, may print as a decimal that rounds to the thousandth beside.
+const MaxScalar = 1 << 42 * One
 
 // ParseScalar reads a decimal number such as "64", "0.5" or "1e3", as it stands in
 // JSON or in the text syntax. It rounds to the nearest thousandth, halves up, on the
