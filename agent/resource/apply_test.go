@@ -1,6 +1,8 @@
 package resource
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,11 +113,18 @@ func TestOperationsConvertAsMesosConverts(t *testing.T) {
 // amounts is how much of everything a set has, whoever it is reserved to and whatever is
 // made of it. Of ranges and sets it is the union, as Mesos asserts it.
 func amounts(s Set) string {
-	var bare Set
+	var unions Set
+	var scalars []string
 	for _, r := range s.Resources() {
-		bare = bare.Add(Resource{Name: r.Name, Type: r.Type, Scalar: r.Scalar, Ranges: r.Ranges, Set: r.Set})
+		if r.Type == TypeScalar {
+			total, _ := s.Quantity(r.Name)
+			scalars = append(scalars, fmt.Sprintf("%q:%s", r.Name, total))
+			continue
+		}
+		unions = unions.Add(Resource{Name: r.Name, Type: r.Type, Ranges: r.Ranges, Set: r.Set})
 	}
-	return canonical(bare)
+	slices.Sort(scalars)
+	return fmt.Sprint(slices.Compact(scalars), canonical(unions))
 }
 
 func TestOperationsThatDoNotApplyAreRefusedInMesosWords(t *testing.T) {
