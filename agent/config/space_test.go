@@ -126,7 +126,7 @@ func TestDisksThatCannotBeOfferedAreRefusedByName(t *testing.T) {
 		"revocable":                 {`{"name":"disk","type":"SCALAR","scalar":{"value":8},"revocable":{}}`, "Revocable resources cannot be specified in the agent's resources"},
 		"no amount":                 {`{"name":"disk","type":"SET","set":{"item":["a"]}}`, "a disk is an amount"},
 		"two types":                 {`{"name":"disk","type":"SCALAR","scalar":{"value":8}},{"name":"disk","type":"SET","set":{"item":["a"]}}`, "Resources with the same name ('disk') but different types are not allowed"},
-		"too much together":         {`{"name":"disk","type":"SCALAR","scalar":{"value":9007199254740}},{"name":"disk","type":"SCALAR","scalar":{"value":1}}`, "with the entries before it, it is above 9007199254740.992"},
+		"too much together":         {`{"name":"disk","type":"SCALAR","scalar":{"value":` + resource.MaxScalar.String() + `}},{"name":"disk","type":"SCALAR","scalar":{"value":1}}`, "with the entries before it, it is above " + resource.MaxScalar.String()},
 		"the pool inside":           {diskJSON(8, "PATH", "/var", ""), "pool: /var/lib/tenon/pool is inside resources: PATH:/var: /var"},
 		"in the pool":               {diskJSON(8, "MOUNT", "/var/lib/tenon/pool/x", ""), "resources: MOUNT:/var/lib/tenon/pool/x: /var/lib/tenon/pool/x is inside pool: /var/lib/tenon/pool"},
 		"the pool itself":           {diskJSON(8, "PATH", "/var/lib/tenon/pool", ""), "pool and resources: PATH:/var/lib/tenon/pool are the same directory /var/lib/tenon/pool"},
