@@ -68,7 +68,8 @@ type Options struct {
 	Kernel  Kernel
 	Journal Journal
 	Boot    string        // identity of the running boot of the kernel
-	Disks   []volume.Disk // as configured: Key, Source, Total
+	Disks   []volume.Disk // as configured: Key, Source, Total, Auto, Parts
+	Host    volume.HostInfo
 	Log     *slog.Logger
 	Now     func() time.Time
 	// Crash, if set, is called by name at every point where a crash is interesting:
@@ -123,7 +124,7 @@ func Start(ctx context.Context, o Options) (*Agent, error) {
 	if err := a.load(); err != nil {
 		return nil, err
 	}
-	if err := a.configure(o.Boot, o.Disks); err != nil {
+	if err := a.configure(o); err != nil {
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -154,11 +155,12 @@ func (a *Agent) load() error {
 }
 
 // configure records what is new since the last start.
-func (a *Agent) configure(boot string, disks []volume.Disk) error {
+func (a *Agent) configure(o Options) error {
 	var out volume.Outcome
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		changes, err := volume.Configure(s, a.env(), boot, disks)
+		changes, err := volume.Configure(s, a.env(), o.Boot, o.Disks)
 		if err == nil {
+			changes = append(changes, volume.Change{Host: &o.Host})
 			out = volume.Outcome{Next: s.With(changes...), Changes: changes}
 			err = out.Next.Check()
 		}

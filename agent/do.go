@@ -8,65 +8,106 @@ import (
 	"tenon/agent/volume"
 )
 
-// Do applies a batch of operations: all of them, in order, or none. It returns when
+// Request is a batch of operations, with who asks and how.
+type Request struct {
+	Operations []volume.Operation
+	// Allow, if set, is asked about every operation with the state that it meets; its error
+	// refuses the batch. It is called under the lock of the writer and must not wait.
+	Allow func(*volume.State, volume.Operation) error
+	// DryRun has all that could refuse the batch looked at, and changes nothing.
+	DryRun bool
+}
+
+// Do applies a batch of operations for the agent itself: Ask without anything else.
+func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error) {
+	return a.Ask(ctx, Request{Operations: ops})
+}
+
+// Ask applies a batch of operations: all of them, in order, or none. It returns when
 // what they touch has converged, which includes that everything durable survives a
-// power cut. The state that it returns contains the result.
+// power cut. The state that it returns contains the result; of a dry run, the result that
+// the batch would have at once.
 //
 // A refusal is an *volume.Error and changes nothing. When a step fails, what the batch
 // was to make is taken back, and what it was to remove stays recorded and is tried
 // again; either way the error says why. When the context ends first, the batch is
 // recorded and goes on: asking again for a use, or for the end of something, waits for it,
 // and a volume that was made meanwhile exists.
-func (a *Agent) Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error) {
-	if _, _, err := a.do(ctx, ops); err != nil {
+func (a *Agent) Ask(ctx context.Context, r Request) (*volume.State, error) {
+	if r.DryRun {
+		return a.try(ctx, r)
+	}
+	if _, err := a.do(ctx, r); err != nil {
 		return nil, err
 	}
 	return a.State(), nil
 }
 
-// do is Do; it also gives the version that the batch was applied to, and what it touched.
-func (a *Agent) do(ctx context.Context, ops []volume.Operation) (before *volume.State, touched []volume.Unit, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	prepared, err := a.prepare(ctx, ops)
+// try applies a batch to the newest version and throws the result away.
+func (a *Agent) try(ctx context.Context, r Request) (*volume.State, error) {
+	prepared, err := a.prepare(ctx, r.Operations)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var out volume.Outcome
-	v, err := a.commit(func(s *volume.State) (o volume.Outcome, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	env := a.env()
+	env.Allow = r.Allow
+	out, err := volume.Apply(a.head, env, prepared...)
+	return out.Next, err
+}
+
+// batch is one that was recorded: what it was, the version that it was applied to, and what
+// it touched.
+type batch struct {
+	operations []volume.Operation
+	before     *volume.State
+	touched    []volume.Unit
+}
+
+// do records a batch and waits until it has converged.
+func (a *Agent) do(ctx context.Context, r Request) (b batch, err error) {
+	if err := ctx.Err(); err != nil {
+		return b, err
+	}
+	if b.operations, err = a.prepare(ctx, r.Operations); err != nil {
+		return b, err
+	}
+	env := a.env()
+	env.Allow = r.Allow
+	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
 		if a.stopping {
-			return o, &volume.Error{Kind: volume.ErrStopped, Message: "the agent is stopping; nothing was changed"}
+			return volume.Outcome{}, &volume.Error{Kind: volume.ErrStopped, Message: "the agent is stopping; nothing was changed"}
 		}
-		before = s
-		out, err = volume.Apply(s, a.env(), prepared...)
+		out, err := volume.Apply(s, env, b.operations...)
+		b.before, b.touched = s, out.Touched
 		return out, err
 	})
 	if err := errors.Join(err, a.await(v)); err != nil {
-		return nil, nil, err // a refusal, too, speaks of what will survive
+		return b, err // a refusal, too, speaks of what will survive
 	}
-	a.logOperations(prepared, out.Touched)
+	a.logOperations(b)
 	a.crash("synced")
-	if err := a.converge(ctx, out.Touched); err != nil {
-		return nil, nil, a.takeBack(ctx, before, out.Touched, err)
+	if err := a.converge(ctx, b.touched); err != nil {
+		return b, a.takeBack(ctx, b, err)
 	}
-	return before, out.Touched, nil
+	return b, nil
 }
 
 // Hand gives the task a mount of a volume as a descriptor, after turning its claim into
-// an attachment. The caller closes it. Asking again gives another one.
-func (a *Agent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
+// an attachment. allow is Request.Allow. The caller closes it. Asking again gives another one.
+func (a *Agent) Hand(ctx context.Context, op volume.Attach, allow func(*volume.State, volume.Operation) error) (*os.File, error) {
 	op.Via = volume.ByDescriptor
-	before, touched, err := a.do(ctx, []volume.Operation{op})
+	b, err := a.do(ctx, Request{Operations: []volume.Operation{op}, Allow: allow})
 	if err != nil {
 		return nil, err
 	}
 	s := a.State()
-	for _, u := range touched {
+	for _, u := range b.touched {
 		if at, ok := s.Attachment(u); ok && u.Kind == volume.AttachmentUnit && !at.Gone {
 			f, err := a.kernel.Hand(ctx, s, at)
 			if err != nil {
-				err = a.takeBack(ctx, before, touched, err)
+				err = a.takeBack(ctx, b, err)
 			}
 			return f, err
 		}
@@ -77,7 +118,7 @@ func (a *Agent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
 func (a *Agent) prepare(ctx context.Context, ops []volume.Operation) ([]volume.Operation, error) {
 	prepared := make([]volume.Operation, len(ops))
 	for i, op := range ops {
-		p, err := a.kernel.Prepare(ctx, a.State(), op)
+		p, err := a.prepareOne(ctx, op)
 		if err != nil {
 			return nil, err
 		}
@@ -86,19 +127,26 @@ func (a *Agent) prepare(ctx context.Context, ops []volume.Operation) ([]volume.O
 	return prepared, nil
 }
 
-// converge waits until the units were reconciled once more: sandboxes before what is
-// mounted in them, mounts before the sandboxes of tasks that end.
+func (a *Agent) prepareOne(ctx context.Context, op volume.Operation) (volume.Operation, error) {
+	group, is := op.(volume.Identified)
+	if !is {
+		return a.kernel.Prepare(ctx, a.State(), op)
+	}
+	if _, known := a.State().Operation(group.ID); known {
+		return group, nil // nothing is done again
+	}
+	var err error
+	group.Operations, err = a.prepare(ctx, group.Operations)
+	return group, err
+}
+
+// converge waits until the units were reconciled once more: volumes and sandboxes before
+// what is mounted in them, mounts before the volumes and sandboxes that end.
 func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 	s := a.State()
 	var stages [3][]volume.Unit
 	for _, u := range units {
-		stage := 0
-		if t, ok := s.Task(u.Task); u.Kind == volume.AttachmentUnit {
-			stage = 1
-		} else if ok && t.Releasing {
-			stage = 2
-		}
-		stages[stage] = append(stages[stage], u)
+		stages[stageOf(s, u)] = append(stages[stageOf(s, u)], u)
 	}
 	for _, stage := range stages {
 		if err := a.runAll(ctx, stage); err != nil {
@@ -106,6 +154,18 @@ func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 		}
 	}
 	return nil
+}
+
+func stageOf(s *volume.State, u volume.Unit) int {
+	t, task := s.Task(u.Task)
+	v, known := s.Volume(u.Volume)
+	switch {
+	case u.Kind == volume.AttachmentUnit:
+		return 1
+	case task && t.Releasing, known && v.Phase == volume.Destroying:
+		return 2
+	}
+	return 0
 }
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
@@ -120,13 +180,13 @@ func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
 }
 
 // takeBack undoes what was recorded for steps that failed with cause, and returns cause.
-func (a *Agent) takeBack(ctx context.Context, before *volume.State, touched []volume.Unit, cause error) error {
+func (a *Agent) takeBack(ctx context.Context, b batch, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // still wanted; the loop goes on
 	}
 	var changes []volume.Change
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		changes = volume.Undo(before, s, touched)
+		changes = volume.Undo(b.before, s, b.operations, b.touched, cause)
 		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
 	})
 	if err == nil {
@@ -138,17 +198,17 @@ func (a *Agent) takeBack(ctx context.Context, before *volume.State, touched []vo
 	if len(changes) == 0 {
 		return cause // there was only something to remove, and the loop goes on with that
 	}
-	if err := a.converge(ctx, touched); err != nil {
+	if err := a.converge(ctx, b.touched); err != nil {
 		a.log.Warn("operation not taken back yet", "err", err)
 	}
 	return cause
 }
 
-func (a *Agent) logOperations(ops []volume.Operation, touched []volume.Unit) {
-	for _, op := range ops {
+func (a *Agent) logOperations(b batch) {
+	for _, op := range b.operations {
 		a.log.Info("operation recorded", "op", op.Name())
 	}
-	for _, u := range touched {
+	for _, u := range b.touched {
 		a.log.Debug("unit touched", "unit", u)
 	}
 }

@@ -311,7 +311,7 @@ func TestAMountThatCannotBeHandedLeavesTheClaim(t *testing.T) {
 	k.FailHand = errors.New("no mount today")
 	k.Unlock()
 	op := volume.Attach{Task: "task", Use: volume.Use{Volume: "web/v"}}
-	if _, err := a.Hand(t.Context(), op); !errors.Is(err, k.FailHand) {
+	if _, err := a.Hand(t.Context(), op, nil); !errors.Is(err, k.FailHand) {
 		t.Fatalf("hand: %v", err)
 	}
 	if after := stored(t, a.State()); !slices.Equal(before, after) {
@@ -321,7 +321,7 @@ func TestAMountThatCannotBeHandedLeavesTheClaim(t *testing.T) {
 	k.FailHand = nil
 	k.Unlock()
 	for range 2 {
-		f, err := a.Hand(t.Context(), op)
+		f, err := a.Hand(t.Context(), op, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

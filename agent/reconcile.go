@@ -98,8 +98,9 @@ func (a *Agent) settle(u volume.Unit, seen volume.Seen) (settled bool, err error
 }
 
 // follow queues the units that depend on what was settled: the attachments of a task
-// that ended, a released task whose last attachment went or whose sandbox was left over,
-// the volumes of a disk that came or went.
+// that ended, a released task or a tombstone whose last attachment went, a task whose sandbox
+// was left over, the attachments of a volume that is made, the volumes of a disk that came or
+// went.
 func (a *Agent) follow(changes []volume.Change) {
 	for _, c := range changes {
 		switch {
@@ -108,12 +109,25 @@ func (a *Agent) follow(changes []volume.Change) {
 		case c.Task != nil && c.Task.Releasing:
 			a.enqueue(volume.UnitOfTask(c.Task.ID))
 		case c.Drop != nil && c.Drop.Path != "":
-			if t, ok := a.State().Task(c.Drop.Task); ok && t.Releasing {
-				a.enqueue(volume.UnitOfTask(t.ID))
+			a.followDetach(*c.Drop)
+		case c.Volume != nil && c.Volume.Phase == volume.Ready:
+			for at := range a.State().AttachmentsOf(c.Volume.UUID) {
+				a.enqueue(at.Unit())
 			}
 		case c.Fault != nil:
 			a.followFault(*c.Fault)
 		}
+	}
+}
+
+// followDetach queues what an attachment that is gone has held up.
+func (a *Agent) followDetach(gone volume.Drop) {
+	s := a.State()
+	if t, ok := s.Task(gone.Task); ok && t.Releasing {
+		a.enqueue(volume.UnitOfTask(t.ID))
+	}
+	if v, ok := s.Volume(gone.Volume); ok && v.Phase == volume.Destroying {
+		a.enqueue(volume.UnitOfVolume(v.UUID))
 	}
 }
 

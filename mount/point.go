@@ -46,6 +46,13 @@ func At(parent *os.File, name string) (Point, error) {
 	return p, nil
 }
 
+// IsRoot says whether a directory is the root of a mount, and not only a directory on one
+// (statx(2), STATX_ATTR_MOUNT_ROOT since Linux 5.8).
+func IsRoot(dir *os.File) (bool, error) {
+	st, err := sys.Statx(dir)
+	return st.MountRoot, err
+}
+
 // pointOf is At of an open descriptor.
 func pointOf(fd int) (Point, error) {
 	st, err := sys.StatxFD(fd)

@@ -53,6 +53,9 @@ type Kernel struct {
 	Processes map[int]uint64    // start times by pid
 	Births    int               // directories ever made
 
+	Configured []volume.Disk                  // in place of what NewKernel was told; see Configure
+	Used       map[volume.UUID]resource.Bytes // what is in volumes
+
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
 	// Unknown counts looks at units that the state does not know.
@@ -90,16 +93,20 @@ const Root = "/sandboxes"
 
 // NewKernel is a kernel with an empty root disk and empty disks at these directories.
 func NewKernel(dirs ...string) *Kernel {
-	k := &Kernel{Pools: map[string]*Pool{}, dirs: dirs, lost: make(chan string, 100)}
+	k := &Kernel{Pools: map[string]*Pool{}, Used: map[volume.UUID]resource.Bytes{}, dirs: dirs, lost: make(chan string, 100)}
 	keys := []string{""}
 	for _, dir := range dirs {
 		keys = append(keys, source(dir).Key())
 	}
 	for _, key := range keys {
-		k.Pools[key] = &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
+		k.Pools[key] = newPool()
 	}
 	k.Reboot()
 	return k
+}
+
+func newPool() *Pool {
+	return &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
 }
 
 // Reboot ends every process and every mount. Directories stay.
@@ -345,6 +352,21 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 	case volume.Attach:
 		if o.Sandbox == "" {
 			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		return o, nil
+	case volume.Launch:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		return o, nil
+	case volume.Shrink:
+		if v, ok := s.Is(o.Volume); ok {
+			o.Used = k.Used[v.UUID]
+		}
+		return o, nil
+	case volume.Resize:
+		if v, err := s.Find(o.Ref); err == nil {
+			o.Used = k.Used[v.UUID]
 		}
 		return o, nil
 	case volume.Release:

@@ -49,12 +49,28 @@ func StartOn(t testing.TB, k *Kernel, dir, boot string) (a *agent.Agent, stop fu
 
 // Disks is how the kernel's disks are configured.
 func (k *Kernel) Disks() []volume.Disk {
+	if k.Configured != nil {
+		return k.Configured
+	}
 	const total = 4096 * resource.One
 	disks := []volume.Disk{{Total: total}}
 	for _, dir := range k.dirs {
 		disks = append(disks, volume.Disk{Key: source(dir).Key(), Source: source(dir), Total: total})
 	}
 	return disks
+}
+
+// Configure has the kernel's disks configured otherwise from the next start of an agent on.
+// Disks that are new are empty.
+func (k *Kernel) Configure(disks ...volume.Disk) {
+	k.Lock()
+	defer k.Unlock()
+	k.Configured = disks
+	for _, d := range disks {
+		if k.Pools[d.Key] == nil {
+			k.Pools[d.Key] = newPool()
+		}
+	}
 }
 
 func source(dir string) *resource.Source {

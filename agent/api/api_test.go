@@ -346,7 +346,11 @@ func (a *fakeAgent) Do(ctx context.Context, ops ...volume.Operation) (*volume.St
 	return a.do(ctx, ops...)
 }
 
-func (a *fakeAgent) Hand(ctx context.Context, op volume.Attach) (*os.File, error) {
+func (a *fakeAgent) Ask(ctx context.Context, r agent.Request) (*volume.State, error) {
+	return a.do(ctx, r.Operations...)
+}
+
+func (a *fakeAgent) Hand(ctx context.Context, op volume.Attach, _ func(*volume.State, volume.Operation) error) (*os.File, error) {
 	return a.hand(ctx, op)
 }
 

@@ -79,15 +79,21 @@ var invalidOperations = []struct {
 	kind, want string
 }{
 	// What there is to ask for at all (spec.md 3.1).
-	{"unknown type", `{"type":"LAUNCH","launch":{}}`, 400, "invalid", `type "LAUNCH" is unknown`},
+	{"unknown type", `{"type":"BOIL","boil":{}}`, 400, "invalid", `unknown`},
 	{"no type", `{"reserve":{"resources":[` + res() + `]}}`, 400, "invalid", `"type" is not set`},
 	{"no body", `{"type":"CREATE"}`, 400, "invalid", "'create' is not set"},
 	{"another body", `{"type":"CREATE","destroy":{"volumes":[` + vol() + `]}}`, 400, "invalid", "create"},
 	{"no resources", `{"type":"CREATE","create":{"volumes":[]}}`, 400, "invalid", "contains no resources"},
 	{"unknown field", op("CREATE", vol("colour", `"red"`)), 400, "invalid", `unknown field "colour"`},
-	{"grow", `{"type":"GROW_VOLUME","grow_volume":{"volume":` + sharedData + `,"addition":` + res() + `}}`, 400, "invalid", "GROW_VOLUME is not supported"},
-	{"shrink", `{"type":"SHRINK_VOLUME","shrink_volume":{"volume":` + sharedData + `,"subtract":{"value":1}}}`, 400, "invalid", "SHRINK_VOLUME is not supported"},
-	{"reserve with source", `{"type":"RESERVE","reserve":{"resources":[` + res() + `],"source":[` + res("reservations", "") + `]}}`, 400, "invalid", "source is not supported"},
+	// GROW_VOLUME, SHRINK_VOLUME and RESERVE with a source (spec.md 3.4, 3.8, 3.9).
+	{"grow by what is not reserved", `{"type":"GROW_VOLUME","grow_volume":{"volume":` + sharedData + `,"addition":` + res("reservations", "") + `}}`, 400, "invalid", "Incompatible resources"},
+	{"grow by nothing", `{"type":"GROW_VOLUME","grow_volume":{"volume":` + sharedData + `,"addition":` + res("scalar", `{"value":0}`) + `}}`, 400, "invalid", "must be greater than zero"},
+	{"grow by too much", `{"type":"GROW_VOLUME","grow_volume":{"volume":` + sharedData + `,"addition":` + res("scalar", `{"value":99999}`) + `}}`, 409, "insufficient", "does not contain"},
+	{"grow what has another size", `{"type":"GROW_VOLUME","grow_volume":{"volume":` + strings.Replace(sharedData, "1024", "512", 1) + `,"addition":` + res() + `}}`, 404, "not_found", "does not contain"},
+	{"shrink what a task holds", `{"type":"SHRINK_VOLUME","shrink_volume":{"volume":` + sharedData + `,"subtract":{"value":1}}}`, 409, "in_use", "Persistent volumes in use"},
+	{"shrink to nothing", `{"type":"SHRINK_VOLUME","shrink_volume":{"volume":` + sharedData + `,"subtract":{"value":1024}}}`, 400, "invalid", "must be smaller than the size"},
+	{"reserve from a source that is more", `{"type":"RESERVE","reserve":{"resources":[` + res() + `],"source":[` + res("reservations", "", "scalar", `{"value":65}`) + `]}}`, 400, "invalid", "identical resource quantities"},
+	{"reserve from a source that is not there", `{"type":"RESERVE","reserve":{"resources":[` + res() + `],"source":[` + res("reservations", role("nobody")) + `]}}`, 409, "insufficient", "does not contain"},
 
 	// Resources (spec.md 1.1, 1.3, 1.8).
 	{"no name", op("RESERVE", res("name", "")), 400, "invalid", `"name" is not set`},

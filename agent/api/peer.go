@@ -24,7 +24,8 @@ type credentials struct {
 // peer is who asks.
 type peer struct {
 	credentials
-	allowed bool
+	allowed   bool
+	principal string // what ACLs and reservations know them by; empty is unknown
 }
 
 type peerKey struct{}
@@ -37,7 +38,7 @@ func (s *Server) meet(ctx context.Context, conn net.Conn) context.Context {
 		s.log.Warn("peer not known", "err", err)
 		return context.WithValue(ctx, peerKey{}, peer{credentials: credentials{uid: -1, gid: -1}})
 	}
-	return context.WithValue(ctx, peerKey{}, peer{c, s.may(c)})
+	return context.WithValue(ctx, peerKey{}, peer{credentials: c, allowed: s.may(c)})
 }
 
 // may says whether somebody may use the API: root, the agent's own user, and the group.

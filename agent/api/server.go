@@ -14,15 +14,16 @@ import (
 	"sync"
 	"time"
 
+	"tenon/agent"
 	"tenon/agent/volume"
 )
 
 // Agent is what is served: *agent.Agent is one.
 type Agent interface {
-	// Do applies operations and waits until what they touched has converged.
-	Do(ctx context.Context, ops ...volume.Operation) (*volume.State, error)
+	// Ask applies operations and waits until what they touched has converged.
+	Ask(ctx context.Context, r agent.Request) (*volume.State, error)
 	// Hand attaches a volume and gives its mount as a descriptor, which the caller closes.
-	Hand(ctx context.Context, op volume.Attach) (*os.File, error)
+	Hand(ctx context.Context, op volume.Attach, allow func(*volume.State, volume.Operation) error) (*os.File, error)
 	// State is the newest version.
 	State() *volume.State
 	// Watch waits for a version after the one given.

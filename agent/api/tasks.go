@@ -30,7 +30,7 @@ func (s *Server) claim(c *call, request wire.Claim) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	st, err := s.agent.Do(c.Context(), op)
+	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err
 	}
@@ -42,7 +42,7 @@ func (s *Server) release(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	_, err = s.agent.Do(c.Context(), volume.Release{Task: c.PathValue("task"), By: c.peer.pid, Lazy: lazy})
+	_, err = s.ask(c, volume.Release{Task: c.PathValue("task"), By: c.peer.pid, Lazy: lazy})
 	return nothing(), err
 }
 
@@ -52,7 +52,7 @@ func (s *Server) attach(c *call, request wire.Attach) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	st, err := s.agent.Do(c.Context(), op)
+	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err
 	}
@@ -65,7 +65,7 @@ func (s *Server) mount(c *call, request wire.Attach) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	f, err := s.agent.Hand(c.Context(), op)
+	f, err := s.agent.Hand(c.Context(), op, nil)
 	if err != nil {
 		return answer{}, err
 	}
@@ -103,7 +103,7 @@ func (s *Server) detach(c *call) (answer, error) {
 	if q.Get("volume") == "" {
 		return answer{}, invalid("parameter volume is not set: which one, as role/id or UUID?")
 	}
-	_, err = s.agent.Do(c.Context(), volume.Detach{
+	_, err = s.ask(c, volume.Detach{
 		Task: c.PathValue("task"), Volume: q.Get("volume"), Path: q.Get("path"), Lazy: lazy,
 	})
 	return nothing(), err

@@ -33,11 +33,11 @@ func (s *Server) apply(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ops, err := wire.FromMesos(mesos)
+	ops, err := wire.FromMesos(mesos, c.peer.principal)
 	if err != nil {
 		return answer{}, err
 	}
-	st, err := s.agent.Do(c.Context(), ops...)
+	st, err := s.ask(c, ops...)
 	if err != nil {
 		return answer{}, err
 	}
@@ -71,7 +71,7 @@ func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	st, err := s.agent.Do(c.Context(), op)
+	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err
 	}
@@ -99,7 +99,7 @@ func (s *Server) destroy(c *call) (answer, error) {
 		defer stop()
 		ctx = until
 	}
-	_, err = s.agent.Do(ctx, volume.Destroy{Ref: string(v.UUID)})
+	_, err = s.askIn(ctx, c, volume.Destroy{Ref: string(v.UUID)})
 	st := s.agent.State()
 	left, there := st.Volume(v.UUID)
 	switch {

@@ -209,7 +209,10 @@ type failing struct {
 }
 
 func (f failing) Do(context.Context, ...volume.Operation) (*volume.State, error) { return nil, f.err }
-func (f failing) Hand(context.Context, volume.Attach) (*os.File, error)          { return nil, f.err }
+func (f failing) Ask(context.Context, agent.Request) (*volume.State, error)      { return nil, f.err }
+func (f failing) Hand(context.Context, volume.Attach, func(*volume.State, volume.Operation) error) (*os.File, error) {
+	return nil, f.err
+}
 
 func TestEveryKindComesThrough(t *testing.T) {
 	t.Parallel()

@@ -16,8 +16,9 @@ import (
 // missing. Once open, everything goes through its descriptor: what happens to the path
 // later (another file system mounted over it, say) changes nothing.
 type disk struct {
-	dir  string
-	make bool // the directory is made with the pool
+	dir   string
+	make  bool // the directory is made with the pool
+	mount bool // the directory must be one that a file system is mounted at (a MOUNT disk)
 
 	mu     sync.Mutex
 	source *mount.Source // guarded by mu
@@ -58,6 +59,9 @@ func (d *disk) open() (err error) {
 		return err
 	}
 	defer dir.Close()
+	if err := d.checkMount(dir); err != nil {
+		return err
+	}
 	if d.source, err = mount.OpenSource(dir); err != nil {
 		return err
 	}
@@ -65,6 +69,19 @@ func (d *disk) open() (err error) {
 		return err
 	}
 	d.found, err = d.pool.Identify()
+	return err
+}
+
+// checkMount makes sure that a MOUNT disk is mounted: without it, its directory is one of
+// another file system (spec.md 1.4).
+func (d *disk) checkMount(dir *os.File) error {
+	if !d.mount {
+		return nil
+	}
+	root, err := mount.IsRoot(dir)
+	if err == nil && !root {
+		err = fmt.Errorf("nothing is mounted at %s, which is configured as a MOUNT disk", d.dir)
+	}
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/isolator/cgroup"
 	"tenon/isolator/lease"
@@ -61,7 +62,7 @@ func Open(o Options) (_ *Host, err error) {
 		}
 	}()
 	for key, dir := range o.Disks {
-		h.disks[key] = &disk{dir: dir, make: key == ""}
+		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":")}
 	}
 	for _, path := range o.SandboxRoots {
 		r, err := sandbox.OpenRoot(path)
@@ -145,6 +146,8 @@ func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) 
 			o.Sandbox, o.Own = t.Sandbox, t.Own
 			return o, nil
 		}
+		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+	case volume.Launch:
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
 	case volume.Release:
 		t, ok := s.Task(o.Task)

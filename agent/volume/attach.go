@@ -186,7 +186,7 @@ func (d *draft) usable(ref string) (*Volume, error) {
 		return nil, refuse(ErrNotFound, "volume %s is being destroyed", v.Name)
 	case bad && (f.Kind == ErrLost || f.Kind == ErrUnavailable):
 		return nil, refuse(f.Kind, "volume %s: %s", v.Name, f.Reason)
-	case v.Phase == Creating:
+	case v.Phase == Creating && !d.made[v.UUID]:
 		return nil, refuse(ErrPending, "volume %s is being made", v.Name)
 	}
 	return v, nil

@@ -136,6 +136,16 @@ func TestAttachMountsOrRaisesAClaim(t *testing.T) {
 	}
 }
 
+// making takes a volume back to where it is being made.
+func making(id UUID) func(*State) *State {
+	return func(s *State) *State {
+		v, _ := s.Volume(id)
+		early := *v
+		early.Phase = Creating
+		return s.With(Change{Volume: &early})
+	}
+}
+
 func TestClaimAndAttachAreRefused(t *testing.T) {
 	t.Parallel()
 	held := given(claim("t", Use{Volume: "web/x"}))
@@ -165,7 +175,7 @@ func TestClaimAndAttachAreRefused(t *testing.T) {
 		{name: "an unknown volume", given: given(), ops: ops(attach("t", "web/z", "", "")), kind: ErrNotFound, words: `there is no volume "web/z"`},
 		{name: "a volume that is being destroyed, by name", given: given(Destroy{Ref: "v2"}), ops: ops(attach("t", "web/x", "", "")), kind: ErrNotFound, words: "no volume"},
 		{name: "a volume that is being destroyed, by uuid", given: given(Destroy{Ref: "v2"}), ops: ops(attach("t", "v2", "", "")), kind: ErrNotFound, words: "web/x is being destroyed"},
-		{name: "a volume that is being made", given: given(), ops: ops(create(vol("z", 1, "web")), attach("t", "web/z", "", "")), kind: ErrPending, words: "volume web/z is being made"},
+		{name: "a volume that is being made", given: given(), edit: making("v2"), ops: ops(attach("t", "web/x", "", "")), kind: ErrPending, words: "volume web/x is being made"},
 		{name: "a lost volume", given: given(), edit: faulty(UnitOfVolume("v2"), ErrLost), ops: ops(attach("t", "web/x", "", "")), kind: ErrLost, words: "volume web/x"},
 		{name: "a volume whose disk is away", given: given(), edit: faulty(UnitOfVolume("v2"), ErrUnavailable), ops: ops(claim("t", Use{Volume: "web/x"})), kind: ErrUnavailable, words: "volume web/x"},
 		{name: "a mode that is none", given: given(), ops: ops(attach("t", "web/x", "", "WO")), kind: ErrInvalid, words: `mode "WO" is neither RW nor RO`},

@@ -18,13 +18,22 @@ type Change struct {
 	Attachment *Attachment `json:"attachment,omitempty"`
 	Drop       *Drop       `json:"drop,omitempty"`
 	Fault      *FaultOf    `json:"-"` // observed, never stored
+
+	Operation *OperationStatus `json:"operation,omitempty"`
+	Host      *HostInfo        `json:"-"` // configured, never stored
+
+	// Relaxed says that a power cut may take the change although it is one of those that are
+	// waited for: whatever it tells would be seen again.
+	Relaxed bool `json:"-"`
 }
 
-// Drop names what is no more: a volume, a task, or an attachment by all three.
+// Drop names what is no more: a volume, a task, an attachment by all three, or what is
+// kept of an operation by its id.
 type Drop struct {
-	Volume UUID   `json:"volume,omitempty"`
-	Task   string `json:"task,omitempty"`
-	Path   string `json:"path,omitempty"`
+	Volume    UUID   `json:"volume,omitempty"`
+	Task      string `json:"task,omitempty"`
+	Path      string `json:"path,omitempty"`
+	Operation string `json:"operation,omitempty"`
 }
 
 // FaultOf sets the fault of a unit; one without a kind takes it back.
@@ -35,22 +44,20 @@ type FaultOf struct {
 
 // Stored says whether the change belongs in the journal.
 func (c Change) Stored() bool {
-	return c.Fault == nil && (c.Account == nil || c.Account.stored())
+	return c.Fault == nil && c.Host == nil && (c.Account == nil || c.Account.stored())
 }
 
 // Durable says whether whoever asked for the change must wait until it survives a
-// power cut. Tasks and attachments die with the kernel, so theirs need not; a ready
-// phase and the end of a tombstone are seen again by looking.
+// power cut. Tasks and attachments die with the kernel, so theirs need not; what is
+// Relaxed and the end of a tombstone are seen again by looking.
 func (c Change) Durable() bool {
 	switch {
-	case c.Agent != "", c.Disk != nil:
-		return true
+	case c.Relaxed:
+		return false
 	case c.Account != nil:
 		return c.Account.stored()
-	case c.Volume != nil:
-		return c.Volume.Phase != Ready
 	}
-	return false
+	return c.Agent != "" || c.Disk != nil || c.Volume != nil || c.Operation != nil
 }
 
 // Encode gives the change as the journal keeps it.
@@ -59,23 +66,28 @@ func (c Change) Encode() ([]byte, error) { return json.Marshal(c) }
 // With gives the next version: s with the changes, in order. s stays as it is, and may be
 // read meanwhile; but of one State, With is called by one goroutine at a time.
 func (s *State) With(changes ...Change) *State {
-	n := *s
-	n.Version++
-	var w writer = writer{State: &n}
+	w := s.next()
 	for _, c := range changes {
-		w.apply(c)
+		w.change(c)
 	}
-	return &n
+	return w.State
 }
 
 // writer is a State being made. Each index is copied (in constant time, sharing all
 // nodes) before its first change.
 type writer struct {
 	*State
-	ownDisks, ownAccounts, ownVolumes, ownTasks, ownAttachments, ownFaults bool
+	ownDisks, ownAccounts, ownVolumes, ownTasks, ownAttachments, ownFaults, ownOperations bool
 }
 
-func (w *writer) apply(c Change) {
+// next begins the next version, in which nothing is changed yet.
+func (s *State) next() writer {
+	n := *s
+	n.Version++
+	return writer{State: &n}
+}
+
+func (w *writer) change(c Change) {
 	switch {
 	case c.Agent != "":
 		w.Agent = c.Agent
@@ -95,6 +107,10 @@ func (w *writer) apply(c Change) {
 		w.drop(*c.Drop)
 	case c.Fault != nil:
 		w.putFault(*c.Fault)
+	case c.Operation != nil:
+		w.putOperation(c.Operation)
+	case c.Host != nil:
+		w.Host = *c.Host
 	}
 }
 
@@ -182,6 +198,8 @@ func (w *writer) putAttachment(a *Attachment) {
 
 func (w *writer) drop(d Drop) {
 	switch {
+	case d.Operation != "":
+		w.dropOperation(d.Operation)
 	case d.Path != "":
 		w.copyAttachments()
 		a := &Attachment{Volume: d.Volume, Task: d.Task, Path: d.Path}
@@ -256,7 +274,10 @@ func (s *State) Snapshot() iter.Seq[Change] {
 			s.tasks.Scan(func(t *Task) bool { more = yield(Change{Task: t}); return more })
 		}
 		if more {
-			s.byVolume.Scan(func(a *Attachment) bool { return yield(Change{Attachment: a}) })
+			s.byVolume.Scan(func(a *Attachment) bool { more = yield(Change{Attachment: a}); return more })
+		}
+		if more {
+			s.operations.Scan(func(o *OperationStatus) bool { return yield(Change{Operation: o}) })
 		}
 	}
 }

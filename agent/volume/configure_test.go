@@ -78,9 +78,9 @@ func TestANewConfigurationIsMetByTheStateThatThereIs(t *testing.T) {
 	}
 }
 
-func TestADiskThatComesBackIsTheOneThatWas(t *testing.T) {
+func TestAnEmptyDiskThatComesBackIsTheOneThatWas(t *testing.T) {
 	t.Parallel()
-	s := mustApply(t, machine(t), numbered(), reserve(on(mib(5, "web"))), create(on(vol("x", 2, "web"))))
+	s := machine(t)
 	away := configured(t, s, "boot-1", rootDisk(4096))
 	back := configured(t, refold(t, away), "boot-1", rootDisk(4096), otherDisk(1000))
 	if d := cmp.Diff(dump(s), dump(back)); d != "" {
@@ -108,8 +108,8 @@ func TestCheckFindsEveryBreach(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, _ := s.Volume("v2")
-	making, bigger := *x, *x
-	making.Phase, bigger.Size = Creating, bigger.Size+1
+	ending, bigger := *x, *x
+	ending.Phase, bigger.Size = Destroying, bigger.Size+1
 	second := Attachment{Volume: "v2", Task: "u", Path: "x", Mode: resource.RW, Via: ByPath}
 	nowhere := Attachment{Volume: "v9", Task: "t", Path: "z", Mode: resource.RW, Via: ByPath}
 	for name, c := range map[string]Change{
@@ -118,7 +118,7 @@ func TestCheckFindsEveryBreach(t *testing.T) {
 		"a volume that grew from nothing":     {Volume: &bigger},
 		"a volume that went and took space":   {Drop: &Drop{Volume: "v3"}},
 		"a volume that went under its holder": {Drop: &Drop{Volume: "v2"}},
-		"a holder of a volume that is made":   {Volume: &making},
+		"a holder of a destroyed volume":      {Volume: &ending},
 		"two holders of an exclusive volume":  {Attachment: &second},
 		"a holder of an unknown volume":       {Attachment: &nowhere},
 		"an attachment of an unknown task":    {Drop: &Drop{Task: "t"}},

@@ -7,11 +7,13 @@ import (
 // Create carves a volume from reserved space (spec.md 3.6). Volume is the resource as
 // CREATE names it. Where its reservation stack is empty and Role is set, the stack is
 // that of the first account of the disk whose last role is Role and that has room.
-// Refused with ErrInvalid, ErrNotFound (no such disk), ErrExists or ErrInsufficient.
+// Where Principal is set, it is that of whoever asks, and Volume must carry it. Refused with
+// ErrInvalid, ErrNotFound (no such disk), ErrExists or ErrInsufficient.
 type Create struct {
-	Volume resource.Resource
-	Role   string
-	Owner  Owner
+	Volume    resource.Resource
+	Role      string
+	Owner     Owner
+	Principal string
 }
 
 // Destroy lets go of a volume that no task holds: its data is removed and then its
@@ -46,12 +48,15 @@ func (o Create) apply(d *draft) error {
 	if err := checkVolume("create", r); err != nil {
 		return err
 	}
+	if err := o.checkPrincipal(); err != nil {
+		return err
+	}
 	v := d.describeVolume(r, disk.Key, o.Owner)
 	if _, taken := d.Named(v.Name); taken {
 		return refuse(ErrExists, "create: Persistence ID '%s' is not unique: volume %s exists", v.ID, v.Name)
 	}
-	if d.Free(disk.Key, v.Reservations) < v.Size {
-		return d.insufficient(disk.Key, v.Reservations, v.Size)
+	if free := d.Free(disk.Key, v.Reservations); free < v.Size || disk.indivisible() && free != v.Size {
+		return d.insufficient(disk, v.Reservations, v.Size)
 	}
 	if f, bad := d.Fault(UnitOfDisk(disk.Key)); bad {
 		return refuse(ErrUnavailable, "create %s: disk %s is unavailable: %s", v.Name, DiskName(disk.Key), f.Reason)
@@ -59,7 +64,22 @@ func (o Create) apply(d *draft) error {
 	d.give(disk.Key, v.Reservations, -v.Size)
 	d.put(Change{Volume: v})
 	d.touch(UnitOfVolume(v.UUID))
+	d.made[v.UUID] = true
 	return nil
+}
+
+// checkPrincipal holds a volume against whoever makes it (spec.md 3.6, 4).
+func (o Create) checkPrincipal() error {
+	switch p := o.Volume.Disk.Persistence.Principal; {
+	case o.Principal == "" || p != nil && *p == o.Principal:
+		return nil
+	case p == nil:
+		return refuse(ErrInvalid, "Create volume operation attempted by principal '%s', but there is a volume in the operation "+
+			"with no principal set in 'disk.persistence': %s", o.Principal, o.Volume)
+	default:
+		return refuse(ErrInvalid, "Create volume operation attempted by authenticated principal '%s', which does not match a volume "+
+			"in the operation with principal '%s' set in 'disk.persistence': %s", o.Principal, *p, o.Volume)
+	}
 }
 
 // checkVolume checks a resource that is to be a volume (spec.md 3.3), in Mesos' order.
@@ -140,6 +160,7 @@ func (o Destroy) apply(d *draft) error {
 	end := *v
 	end.Phase = Destroying
 	d.put(Change{Volume: &end})
+	d.expect(v.UUID, v.Disk, Part{v.Reservations, v.Size})
 	return nil
 }
 
@@ -148,16 +169,25 @@ func (o Destroy) find(d *draft) (*Volume, error) {
 	if o.Ref != "" {
 		return d.Find(o.Ref)
 	}
-	r := o.Volume
-	r.Allocation = "" // an offer's, not the volume's (spec.md 3.7)
-	if err := checkVolume("destroy", r); err != nil {
+	if err := checkVolume("destroy", o.Volume); err != nil {
 		return nil, err
 	}
-	v, ok := d.Named(Name{Role: r.Reservations[len(r.Reservations)-1].Role, ID: r.Disk.Persistence.ID})
-	if !ok || !resource.Equal(d.Resource(v), r) {
-		return nil, refuse(ErrNotFound, "destroy: Persistent volumes not found: %s", r)
+	v, ok := d.Is(o.Volume)
+	if !ok {
+		return nil, refuse(ErrNotFound, "destroy: Persistent volumes not found: %s", o.Volume)
 	}
 	return v, nil
+}
+
+// Is finds the volume that a resource is: equal in all but container path, mode, principal
+// and the role that it was offered to (spec.md 2.2).
+func (s *State) Is(r resource.Resource) (*Volume, bool) {
+	if !r.IsVolume() || len(r.Reservations) == 0 {
+		return nil, false
+	}
+	r.Allocation = "" // an offer's, not the volume's
+	v, ok := s.Named(Name{Role: r.Role(), ID: r.Disk.Persistence.ID})
+	return v, ok && resource.Equal(s.Resource(v), r)
 }
 
 // Resource gives a volume as the resource that Mesos would call it.

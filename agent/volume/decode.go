@@ -34,7 +34,7 @@ func Decode(data []byte) (Change, error) {
 func (c Change) check() error {
 	set := 0
 	for _, is := range []bool{c.Agent != "", c.Boot != "", c.Disk != nil, c.Account != nil,
-		c.Volume != nil, c.Task != nil, c.Attachment != nil, c.Drop != nil} {
+		c.Volume != nil, c.Task != nil, c.Attachment != nil, c.Drop != nil, c.Operation != nil} {
 		if is {
 			set++
 		}
@@ -55,6 +55,8 @@ func (c Change) check() error {
 		sound = c.Attachment.sound()
 	case c.Drop != nil:
 		sound = c.Drop.sound()
+	case c.Operation != nil:
+		sound = c.Operation.sound()
 	}
 	if !sound {
 		return errors.New("what it holds is not whole, or not known to this version")
@@ -77,8 +79,16 @@ func (a *Attachment) sound() bool {
 	return known && (a.Mode == resource.RW || a.Mode == resource.RO) && a.Volume != "" && a.Task != "" && a.Path != ""
 }
 
-// sound says whether it names a volume, a task, or an attachment.
+func (o *OperationStatus) sound() bool {
+	known := o.State == OperationPending || o.State == OperationFinished || o.State == OperationFailed
+	return known && o.ID != "" && o.Type != "" && o.Digest != ""
+}
+
+// sound says whether it names a volume, a task, an attachment, or an operation.
 func (d *Drop) sound() bool {
+	if d.Operation != "" {
+		return *d == Drop{Operation: d.Operation}
+	}
 	if d.Path != "" {
 		return d.Volume != "" && d.Task != ""
 	}

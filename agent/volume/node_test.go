@@ -100,7 +100,7 @@ func (n *node) do(ops ...Operation) error {
 	n.commit(out.Changes)
 	err = n.converge(out.Touched)
 	if err != nil {
-		n.commit(Undo(before, n.s, out.Touched))
+		n.commit(Undo(before, n.s, ops, out.Touched, err))
 		_ = n.converge(out.Touched) // what is left is tried again
 	}
 	n.drain()
@@ -111,9 +111,12 @@ func (n *node) do(ops ...Operation) error {
 // the sandboxes of tasks that end.
 func (n *node) converge(units []Unit) error {
 	stage := func(u Unit) int {
-		if t, ok := n.s.Task(u.Task); u.Kind == AttachmentUnit {
+		t, ok := n.s.Task(u.Task)
+		v, known := n.s.Volume(u.Volume)
+		switch {
+		case u.Kind == AttachmentUnit:
 			return 1
-		} else if ok && t.Releasing {
+		case ok && t.Releasing, known && v.Phase == Destroying:
 			return 2
 		}
 		return 0
@@ -172,7 +175,11 @@ func (n *node) follow(changes []Change) {
 		case c.Task != nil:
 			n.queue = append(n.queue, UnitOfTask(c.Task.ID))
 		case c.Drop != nil && c.Drop.Path != "":
-			n.queue = append(n.queue, UnitOfTask(c.Drop.Task))
+			n.queue = append(n.queue, UnitOfTask(c.Drop.Task), UnitOfVolume(c.Drop.Volume))
+		case c.Volume != nil && c.Volume.Phase == Ready:
+			for a := range n.s.AttachmentsOf(c.Volume.UUID) {
+				n.queue = append(n.queue, a.Unit())
+			}
 		case c.Fault != nil && c.Fault.Unit.Kind == DiskUnit:
 			n.s.volumes.Scan(func(v *Volume) bool { n.queue = append(n.queue, UnitOfVolume(v.UUID)); return true })
 		}

@@ -63,6 +63,24 @@ type Volume struct {
 	Owner         Owner                  `json:"owner"`
 	Phase         Phase                  `json:"phase"`
 	Created       time.Time              `json:"created"`
+
+	// Back, of a tombstone, says what its space is reserved to when it comes back, where the
+	// batch that destroyed the volume went on to change that; empty is all to Reservations.
+	Back []Part `json:"back,omitempty"`
+}
+
+// Part is an amount of a disk's space that is reserved in one and the same way.
+type Part struct {
+	Reservations []resource.Reservation `json:"reservations"`
+	Size         resource.Scalar        `json:"size"`
+}
+
+// back is what a tombstone's space will be.
+func (v *Volume) back() []Part {
+	if len(v.Back) > 0 {
+		return v.Back
+	}
+	return []Part{{v.Reservations, v.Size}}
 }
 
 // Account is the space of one disk that is reserved in one and the same way and not
@@ -77,16 +95,34 @@ type Account struct {
 // What is left of the configured space follows from the configuration and these.
 func (a Account) stored() bool { return dynamic(a.Reservations) }
 
-// Disk is a source of space: the agent's own pool (key ""), or a directory of another
-// file system.
+// Disk is a source of space: the agent's own pool (key ""), a directory of another file
+// system (PATH), or a file system of which all is one volume's (MOUNT).
 type Disk struct {
 	Key    string           `json:"key"`
 	Source *resource.Source `json:"-"` // nil for the root disk; configured, never stored
 	Total  resource.Scalar  `json:"total"`
 	Auto   bool             `json:"-"` // Total is a proposal: what was decided first stays
-	Absent bool             `json:"-"` // in the journal, but no longer configured
+	Absent bool             `json:"-"` // in the journal, but no longer configured; nothing is on it
 	Pool   string           `json:"pool"`
 	Phase  Phase            `json:"phase"` // Creating until the pool's marker is written
+
+	// Parts are how the configuration divides Total: unreserved, or reserved statically to a
+	// role. A disk without any is all unreserved. Configured, never stored.
+	Parts []Part `json:"-"`
+}
+
+// parts are the disk's Parts, with those of a disk that has none.
+func (d *Disk) parts() []Part {
+	if len(d.Parts) > 0 {
+		return d.Parts
+	}
+	return []Part{{Size: d.Total}}
+}
+
+// indivisible says whether all of the disk goes together: in one reservation, to one
+// volume (spec.md 1.4, MOUNT).
+func (d *Disk) indivisible() bool {
+	return d.Source != nil && d.Source.Type == resource.SourceMount
 }
 
 // Lease is what proves a task alive: the process that claimed for it, its cgroup, or

@@ -8,7 +8,8 @@ import (
 )
 
 // Operation is something that may be asked of the agent: Reserve, Unreserve, Create,
-// Destroy, Claim, Attach, Detach or Release.
+// Destroy, Grow, Shrink, Resize, Launch, Claim, Attach, Detach, Release, Acknowledge, or
+// several of them as one that is Identified.
 type Operation interface {
 	// apply validates the operation against d's state and puts its changes to d.
 	// A refused operation has put nothing that matters: the draft is thrown away.
@@ -21,6 +22,9 @@ type Operation interface {
 type Env struct {
 	Now     time.Time
 	NewUUID func() UUID
+	// Allow, if set, is asked about every operation, with the state that it meets: after the
+	// operations before it in the batch. Its error refuses the batch.
+	Allow func(*State, Operation) error
 }
 
 // Outcome is what a batch of operations comes to.
@@ -30,30 +34,70 @@ type Outcome struct {
 	Touched []Unit // what has to be reconciled, without duplicates
 }
 
+// MaxBatch bounds the operations of one batch, those inside of Identified ones counted.
+const MaxBatch = 10_000
+
 // Apply validates a batch of operations in order, each against the result of those
 // before it, and answers with all their changes, or with the first refusal and none
-// of them. The refusal is an *Error.
+// of them. The refusal is an *Error. The cost is that of the operations, whatever exists.
 func Apply(s *State, env Env, ops ...Operation) (Outcome, error) {
-	d := &draft{State: s, env: env, seen: map[Unit]bool{}}
+	if n := count(ops); n > MaxBatch {
+		return Outcome{}, refuse(ErrInvalid, "a batch has at most %d operations, this one has %d; divide it", MaxBatch, n)
+	}
+	d := newDraft(s, env)
 	for _, op := range ops {
-		if err := op.apply(d); err != nil {
+		if err := d.do(op); err != nil {
 			return Outcome{}, err
 		}
+	}
+	if err := d.record(); err != nil {
+		return Outcome{}, err
 	}
 	return Outcome{Next: d.State, Changes: d.changes, Touched: d.touched}, nil
 }
 
-// draft is a State that operations are changing.
+func count(ops []Operation) (n int) {
+	for _, op := range ops {
+		if group, is := op.(Identified); is {
+			n += count(group.Operations)
+		}
+		n++
+	}
+	return n
+}
+
+// draft is a State that operations are changing. Nobody else sees it, so it changes in
+// place: what is read from it must not be changed while it is walked.
 type draft struct {
-	*State
+	writer
 	env     Env
 	changes []Change
 	touched []Unit
 	seen    map[Unit]bool
+	made    map[UUID]bool      // volumes of this batch
+	endings map[string]*ending // by account, what volumes that this batch destroys give back
+
+	identified []*OperationStatus // new ones of this batch
+}
+
+func newDraft(s *State, env Env) *draft {
+	return &draft{writer: s.next(), env: env, seen: map[Unit]bool{}, made: map[UUID]bool{}, endings: map[string]*ending{}}
+}
+
+// do applies one operation, if it is allowed.
+func (d *draft) do(op Operation) error {
+	if _, group := op.(Identified); !group && d.env.Allow != nil {
+		if err := d.env.Allow(d.State, op); err != nil {
+			return err
+		}
+	}
+	return op.apply(d)
 }
 
 func (d *draft) put(changes ...Change) {
-	d.State = d.With(changes...)
+	for _, c := range changes {
+		d.change(c)
+	}
 	d.changes = append(d.changes, changes...)
 }
 

@@ -157,7 +157,7 @@ func (o oracle) create(w *world, r resource.Resource) error {
 // undone says whether a failure takes an operation back, or leaves it to be done later.
 func undone(op Operation) bool {
 	switch op.(type) {
-	case Create, Claim, Attach:
+	case Reserve, Unreserve, Create, Claim, Attach:
 		return true
 	}
 	return false

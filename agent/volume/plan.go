@@ -98,7 +98,7 @@ func Plan(s *State, u Unit, seen Seen) []Step {
 		}
 	case VolumeUnit:
 		if v, ok := s.Volume(u.Volume); ok {
-			return planVolume(v, seen.Volume)
+			return planVolume(v, seen.Volume, s.held(v))
 		}
 	case TaskUnit:
 		if t, ok := s.Task(u.Task); ok {
@@ -106,7 +106,8 @@ func Plan(s *State, u Unit, seen Seen) []Step {
 		}
 	case AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {
-			return planAttachment(a, seen.Attachment)
+			v, known := s.Volume(a.Volume)
+			return planAttachment(a, seen.Attachment, known && v.Phase == Creating)
 		}
 	}
 	return nil
@@ -115,6 +116,14 @@ func Plan(s *State, u Unit, seen Seen) []Step {
 // attached says whether a task has any attachment left, tombstones included.
 func (s *State) attached(t *Task) bool {
 	for range s.AttachmentsIn(t.ID) {
+		return true
+	}
+	return false
+}
+
+// held says whether a volume has any attachment left, tombstones included.
+func (s *State) held(v *Volume) bool {
+	for range s.AttachmentsOf(v.UUID) {
 		return true
 	}
 	return false
@@ -131,11 +140,12 @@ func planDisk(d *Disk, seen SeenDisk) []Step {
 }
 
 // planVolume says what is missing for a volume's directories to be as its phase says.
-// A ready volume is never made again, and nothing is removed without a tombstone.
-func planVolume(v *Volume, seen SeenVolume) []Step {
+// A ready volume is never made again, and nothing is removed without a tombstone, nor while
+// an attachment is left.
+func planVolume(v *Volume, seen SeenVolume, held bool) []Step {
 	steps := stepsFor(UnitOfVolume(v.UUID))
 	switch {
-	case seen.Unavailable != "" || v.Phase == Ready:
+	case seen.Unavailable != "" || v.Phase == Ready || v.Phase == Destroying && held:
 		return nil
 	case v.Phase == Creating && seen.Live && seen.Data && seen.Durable:
 		return nil
@@ -186,8 +196,9 @@ func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 // planAttachment says what is missing for an attachment. The agent makes only mounts
 // beneath a sandbox: a claim has none, and a descriptor's is placed by the task and
 // ends with its namespace. What is left where an attachment was goes with it, however
-// it came there, and so does what is left of one that is a claim again.
-func planAttachment(a *Attachment, seen SeenAttachment) []Step {
+// it came there, and so does what is left of one that is a claim again. early says that the
+// volume is still being made.
+func planAttachment(a *Attachment, seen SeenAttachment, early bool) []Step {
 	steps := stepsFor(a.Unit())
 	switch {
 	case seen.Unreachable != "" || seen.Foreign:
@@ -196,7 +207,7 @@ func planAttachment(a *Attachment, seen SeenAttachment) []Step {
 		return steps(DoDetach, Clear)
 	case seen.Point && a.Gone && a.Via != Claimed:
 		return steps(Clear)
-	case !seen.Mounted && !a.Gone && a.Via == ByPath:
+	case !seen.Mounted && !a.Gone && a.Via == ByPath && !early:
 		return steps(DoAttach)
 	}
 	return nil

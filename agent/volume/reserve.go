@@ -1,18 +1,26 @@
 package volume
 
 import (
+	"fmt"
 	"strings"
 
 	"tenon/agent/resource"
 )
 
 // Reserve moves space from one reservation stack to the same with one more dynamic
-// reservation (spec.md 3.4). Refused with ErrInvalid, ErrNotFound (no such disk) or
+// reservation; with Source, from the reservations that Source has to those that Resources
+// have, in one step (spec.md 3.4). Where Principal is set, it is that of whoever asks, and
+// each reservation must carry it. Refused with ErrInvalid, ErrNotFound (no such disk) or
 // ErrInsufficient.
-type Reserve struct{ Resources []resource.Resource }
+type Reserve struct {
+	Resources []resource.Resource
+	Source    []resource.Resource
+	Principal string
+}
 
 // Unreserve takes the last reservation off space that no volume is carved from
-// (spec.md 3.5). Refused like Reserve.
+// (spec.md 3.5). Space of volumes that are destroyed earlier in the same batch counts: it
+// comes back as what Unreserve has made of it. Refused like Reserve.
 type Unreserve struct{ Resources []resource.Resource }
 
 // Name is "reserve".
@@ -22,47 +30,110 @@ func (Reserve) Name() string { return "reserve" }
 func (Unreserve) Name() string { return "unreserve" }
 
 func (o Reserve) apply(d *draft) error {
-	return eachReservation(o.Name(), o.Resources, func(disk string, r resource.Resource) error {
-		return d.move(disk, r.Scalar, pop(r.Reservations), r.Reservations)
-	}, d)
+	if err := d.checkReservations(o.Name(), o.Resources); err != nil {
+		return err
+	}
+	if err := o.checkPrincipal(); err != nil {
+		return err
+	}
+	if len(o.Source) > 0 {
+		return o.update(d)
+	}
+	return d.moveEach(o.Resources, func(r resource.Resource) (from, to []resource.Reservation) {
+		return pop(r.Reservations), r.Reservations
+	})
 }
 
 func (o Unreserve) apply(d *draft) error {
-	return eachReservation(o.Name(), o.Resources, func(disk string, r resource.Resource) error {
-		return d.move(disk, r.Scalar, r.Reservations, pop(r.Reservations))
-	}, d)
+	if err := d.checkReservations(o.Name(), o.Resources); err != nil {
+		return err
+	}
+	return d.moveEach(o.Resources, func(r resource.Resource) (from, to []resource.Reservation) {
+		return r.Reservations, pop(r.Reservations)
+	})
 }
 
-// eachReservation checks what RESERVE and UNRESERVE have in common and calls do for
-// each resource.
-func eachReservation(op string, rs []resource.Resource, do func(disk string, r resource.Resource) error, d *draft) error {
-	if len(rs) == 0 {
-		return refuse(ErrInvalid, "%s: Operation contains no resources", op)
-	}
-	for _, r := range rs {
-		if err := checkReservation(op, r); err != nil {
-			return err
-		}
-		disk, err := d.diskOf(r)
-		if err != nil {
-			return err
-		}
-		if err := do(disk.Key, r); err != nil {
-			return err
+// checkPrincipal holds reservations against whoever makes them (spec.md 3.4, 5).
+func (o Reserve) checkPrincipal() error {
+	for _, r := range o.Resources {
+		switch p := r.Reservations[len(r.Reservations)-1].Principal; {
+		case o.Principal == "" || p != nil && *p == o.Principal:
+		case p == nil:
+			return refuse(ErrInvalid, "A reserve operation was attempted by principal '%s', but there is a reserved resource "+
+				"in the request with no principal set: %s", o.Principal, r)
+		default:
+			return refuse(ErrInvalid, "A reserve operation was attempted by authenticated principal '%s', which does not match "+
+				"a reserved resource in the request with principal '%s': %s", o.Principal, *p, r)
 		}
 	}
 	return nil
 }
 
-func checkReservation(op string, r resource.Resource) error {
+// update moves space from one reservation to another (spec.md 3.4, 2).
+func (o Reserve) update(d *draft) error {
+	for _, r := range o.Source {
+		if err := checkReservable(o.Name(), r); err != nil {
+			return refuse(ErrInvalid, "Invalid source: %s", err)
+		}
+	}
+	from, to := o.Source[0].Reservations, o.Resources[0].Reservations
+	switch {
+	case mixed(o.Source) || mixed(o.Resources):
+		return refuse(ErrInvalid, "reserve: Mixed reservations are not supported: all of the source, and all of what it is to be, "+
+			"must have one and the same reservation")
+	case !unreserved(o.Source).Equal(unreserved(o.Resources)):
+		return refuse(ErrInvalid, "reserve: Source and target resources should refer to identical resource quantities: %s is not %s",
+			unreserved(o.Source), unreserved(o.Resources))
+	case !resource.EqualStacks(base(from), base(to)):
+		return refuse(ErrInvalid, "reserve: %s would become %s, but static reservations are the configuration's to change",
+			o.Source[0], o.Resources[0])
+	}
+	return d.moveEach(o.Resources, func(resource.Resource) (_, _ []resource.Reservation) { return from, to })
+}
+
+// mixed says whether resources have different reservations.
+func mixed(rs []resource.Resource) bool {
+	for _, r := range rs[1:] {
+		if !resource.EqualStacks(r.Reservations, rs[0].Reservations) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreserved is the sum of resources without any reservation.
+func unreserved(rs []resource.Resource) resource.Set {
+	var sum resource.Set
+	for _, r := range rs {
+		r.Reservations = nil
+		sum = sum.Add(r)
+	}
+	return sum
+}
+
+// checkReservations checks what RESERVE and UNRESERVE have in common.
+func (d *draft) checkReservations(op string, rs []resource.Resource) error {
+	if len(rs) == 0 {
+		return refuse(ErrInvalid, "%s: Operation contains no resources", op)
+	}
+	for _, r := range rs {
+		if err := checkReservable(op, r); err != nil {
+			return err
+		}
+		if !dynamic(r.Reservations) {
+			return refuse(ErrInvalid, "%s: resource %s is not dynamically reserved", op, r)
+		}
+	}
+	return nil
+}
+
+// checkReservable checks a resource whose reservation is to change.
+func checkReservable(op string, r resource.Resource) error {
 	if err := checkDisk(op, r); err != nil {
 		return err
 	}
-	if !dynamic(r.Reservations) {
-		return refuse(ErrInvalid, "%s: resource %s is not dynamically reserved", op, r)
-	}
-	if r.Disk != nil && r.Disk.Persistence != nil {
-		return refuse(ErrInvalid, "%s: %s is a persistent volume, which cannot be %sd directly. "+
+	if r.IsVolume() {
+		return refuse(ErrInvalid, "%s: A dynamically reserved persistent volume %s cannot be %sd directly. "+
 			"Please destroy the persistent volume first then unreserve the resource", op, r, op)
 	}
 	return nil
@@ -96,37 +167,129 @@ func (d *draft) diskOf(r resource.Resource) (*Disk, error) {
 	}
 	disk, ok := d.Disk(source.Key())
 	if !ok || disk.Absent {
-		return nil, refuse(ErrNotFound, "this agent has no disk %s", DiskName(source.Key()))
+		return nil, refuse(ErrNotFound, "this agent has no disk %s: it does not contain %s", DiskName(source.Key()), r)
 	}
 	return disk, nil
 }
 
-// move takes n from one account of a disk and gives it to another.
-func (d *draft) move(disk string, n resource.Scalar, from, to []resource.Reservation) error {
-	if d.Free(disk, from) < n {
+// moveEach moves each resource between the reservations that ways gives for it.
+func (d *draft) moveEach(rs []resource.Resource, ways func(resource.Resource) (from, to []resource.Reservation)) error {
+	for _, r := range rs {
+		disk, err := d.diskOf(r)
+		if err != nil {
+			return err
+		}
+		from, to := ways(r)
+		if err := d.move(disk, r.Scalar, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move takes n from one account of a disk and gives it to another. What is not there yet,
+// but comes back from volumes that the batch destroys, will come back as the other.
+func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservation) error {
+	free, coming := d.Free(disk.Key, from), d.coming(disk.Key, from)
+	if free+coming < n || disk.indivisible() && free+coming != n {
 		return d.insufficient(disk, from, n)
 	}
-	d.give(disk, from, -n)
-	d.give(disk, to, n)
+	now := min(n, free)
+	d.give(disk.Key, from, -now)
+	d.give(disk.Key, to, now)
+	d.redirect(disk.Key, from, to, n-now)
 	return nil
+}
+
+// ending is what volumes that the batch destroys will give back to one account.
+type ending struct {
+	size    resource.Scalar
+	volumes []UUID // without doubles in a row
+}
+
+// coming is the space that volumes which the batch destroys will give back to an account.
+func (d *draft) coming(disk string, stack []resource.Reservation) resource.Scalar {
+	return d.endingOf(disk, stack).size
+}
+
+func (d *draft) endingOf(disk string, stack []resource.Reservation) *ending {
+	key := accountKey(disk, stack)
+	if d.endings[key] == nil {
+		d.endings[key] = &ending{}
+	}
+	return d.endings[key]
+}
+
+// expect notes that a volume will give space back to an account.
+func (d *draft) expect(id UUID, disk string, p Part) {
+	e := d.endingOf(disk, p.Reservations)
+	e.size += p.Size
+	if n := len(e.volumes); n == 0 || e.volumes[n-1] != id {
+		e.volumes = append(e.volumes, id)
+	}
+}
+
+// redirect changes what n of the space that volumes of the batch give back will be.
+func (d *draft) redirect(disk string, from, to []resource.Reservation, n resource.Scalar) {
+	for e := d.endingOf(disk, from); n > 0; {
+		last := len(e.volumes) - 1
+		id := e.volumes[last]
+		v, _ := d.Volume(id)
+		end, moved := *v, resource.Scalar(0)
+		end.Back = nil
+		for _, p := range v.back() {
+			var some resource.Scalar
+			if resource.EqualStacks(p.Reservations, from) {
+				some = min(n, p.Size)
+			}
+			end.Back = addPart(addPart(end.Back, p.Reservations, p.Size-some), to, some)
+			moved += some
+		}
+		if moved < n {
+			e.volumes = e.volumes[:last]
+		}
+		n, e.size = n-moved, e.size-moved
+		d.put(Change{Volume: &end})
+		d.expect(id, disk, Part{to, moved})
+	}
+}
+
+// addPart adds space to a list of parts, of which each has other reservations.
+func addPart(parts []Part, stack []resource.Reservation, n resource.Scalar) []Part {
+	for i := range parts {
+		if resource.EqualStacks(parts[i].Reservations, stack) {
+			parts[i].Size += n
+			return parts
+		}
+	}
+	if n == 0 {
+		return parts
+	}
+	return append(parts, Part{stack, n})
 }
 
 // insufficient words the refusal as Mesos does: what there is does not contain what is
 // asked for. Only accounts of the same disk are listed, so its length does not grow
 // with the number of volumes.
-func (d *draft) insufficient(disk string, stack []resource.Reservation, n resource.Scalar) error {
+func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resource.Scalar) error {
 	var have []string
 	for a := range d.Accounts() {
-		if a.Disk == disk {
+		if a.Disk == disk.Key {
 			have = append(have, d.Describe(a).String())
 		}
 	}
 	if len(have) == 0 {
 		have = []string{"{}"}
 	}
-	want := d.Describe(Account{Disk: disk, Reservations: stack, Free: n})
-	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for: %s does not contain %s",
-		DiskName(disk), d.Free(disk, stack).Bytes(), n.Bytes(), strings.Join(have, "; "), want)
+	why := ""
+	if coming := d.coming(disk.Key, stack); coming > 0 {
+		why = fmt.Sprintf("; %s more are back when the volumes that are destroyed are removed", coming.Bytes())
+	} else if disk.indivisible() {
+		why = "; a MOUNT disk goes as a whole"
+	}
+	want := d.Describe(Account{Disk: disk.Key, Reservations: stack, Free: n})
+	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for%s: %s does not contain %s",
+		DiskName(disk.Key), d.Free(disk.Key, stack).Bytes(), n.Bytes(), why, strings.Join(have, "; "), want)
 }
 
 // Describe gives an account as the resource that Mesos would call it.

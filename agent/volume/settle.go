@@ -7,9 +7,18 @@ import (
 	"tenon/agent/resource"
 )
 
-// Settle turns what was observed of a unit into changes of the state. It changes
-// nothing about a unit that the state does not know.
+// Settle turns what was observed of a unit into changes of the state, those of operations
+// that were waiting for it included. It changes nothing about a unit that the state does not
+// know.
 func Settle(s *State, u Unit, seen Seen, now time.Time) []Change {
+	changes := settle(s, u, seen, now)
+	if len(s.atWork()) == 0 {
+		return changes
+	}
+	return append(changes, progress(s.With(changes...), u, seen.Attachment.Mounted)...)
+}
+
+func settle(s *State, u Unit, seen Seen, now time.Time) []Change {
 	switch u.Kind {
 	case DiskUnit:
 		if d, ok := s.Disk(u.Disk); ok {
@@ -37,7 +46,7 @@ func settleDisk(s *State, d *Disk, seen SeenDisk, now time.Time) []Change {
 	u := UnitOfDisk(d.Key)
 	switch {
 	case d.Absent:
-		return s.Faulty(u, ErrUnavailable, "it is no longer configured", now)
+		return nil // nothing is on it
 	case seen.Missing != "":
 		return s.Faulty(u, ErrUnavailable, seen.Missing, now)
 	case seen.Pool == d.Pool && d.Phase == Ready:
@@ -79,15 +88,25 @@ func settleVolume(s *State, v *Volume, seen SeenVolume, now time.Time) []Change 
 	case v.Phase == Creating && whole && seen.Durable:
 		ready := *v
 		ready.Phase = Ready
-		return append(s.sound(u), Change{Volume: &ready})
+		return append(s.sound(u), Change{Volume: &ready, Relaxed: true})
 	case v.Phase == Ready && !whole:
 		return s.Faulty(u, ErrLost, fmt.Sprintf("its directory live/%s is gone from disk %s; it is not made anew. "+
 			"Bring the directory back, or destroy the volume to give its space back", v.UUID, DiskName(v.Disk)), now)
 	case v.Phase == Destroying && !seen.Incoming && !seen.Live && !seen.Trash:
-		back := Account{Disk: v.Disk, Reservations: v.Reservations, Free: s.Free(v.Disk, v.Reservations) + v.Size}
-		return []Change{{Drop: &Drop{Volume: v.UUID}}, {Account: &back}}
+		return s.giveBack(v)
 	}
 	return s.sound(u)
+}
+
+// giveBack drops a volume of which nothing is left, and gives its space to the accounts
+// that it comes from.
+func (s *State) giveBack(v *Volume) []Change {
+	changes := []Change{{Drop: &Drop{Volume: v.UUID}}}
+	for _, p := range v.back() {
+		free := s.Free(v.Disk, p.Reservations) + p.Size
+		changes = append(changes, Change{Account: &Account{Disk: v.Disk, Reservations: p.Reservations, Free: free}})
+	}
+	return changes
 }
 
 // settleTask turns what was observed of a task into changes: one whose lease nothing

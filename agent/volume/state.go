@@ -28,6 +28,17 @@ type State struct {
 	byVolume *btree.BTreeG[*Attachment]
 	byTask   *btree.BTreeG[*Attachment]
 	faults   *btree.BTreeG[*fault]
+
+	operations *btree.BTreeG[*OperationStatus] // by id
+	byAge      *btree.BTreeG[*OperationStatus] // those at work first
+
+	Host HostInfo // what masters are told of the host besides its disks; configured
+}
+
+// HostInfo is what the agent carries through for masters and does not look at.
+type HostInfo struct {
+	Resources  []resource.Resource // those that are not disk
+	Attributes []resource.Attribute
 }
 
 // entry is an account with its canonical key.
@@ -58,7 +69,9 @@ func Empty() *State {
 		byTask: tree(func(a, b *Attachment) int {
 			return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.Volume, b.Volume), cmp.Compare(a.Path, b.Path))
 		}),
-		faults: tree(func(a, b *fault) int { return compareUnits(a.unit, b.unit) }),
+		faults:     tree(func(a, b *fault) int { return compareUnits(a.unit, b.unit) }),
+		operations: tree(func(a, b *OperationStatus) int { return cmp.Compare(a.ID, b.ID) }),
+		byAge:      tree(compareAge),
 	}
 }
 

@@ -1,34 +1,147 @@
 package volume
 
+import (
+	"slices"
+
+	"tenon/agent/resource"
+)
+
 // Undo makes the changes that take back what a batch of operations has recorded, when
 // its steps could not be done: volumes that were to be made get a tombstone, new
-// attachments are detached, raised claims are claims again, new tasks are released.
+// attachments are detached, raised claims are claims again, new tasks are released,
+// reservations and sizes are what they were, as far as nobody else has come to use them,
+// and operations with ids have failed with cause.
 // before is the version that the batch was applied to, now the newest one. What was
 // there before the batch, and what was to be removed, stays as it is.
-func Undo(before, now *State, touched []Unit) []Change {
-	var changes []Change
+func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []Change {
+	d := newDraft(now, Env{})
 	for _, u := range touched {
 		switch u.Kind {
-		case VolumeUnit:
-			changes = append(changes, undoVolume(before, now, u)...)
 		case AttachmentUnit:
-			changes = append(changes, undoAttachment(before, now, u)...)
+			d.put(undoAttachment(before, now, u)...)
 		case TaskUnit:
-			changes = append(changes, undoTask(before, now, u)...)
+			d.put(undoTask(before, now, u)...)
 		}
 	}
-	return changes
+	for _, u := range touched {
+		if u.Kind == VolumeUnit {
+			d.undoVolume(before, u)
+		}
+	}
+	for _, op := range slices.Backward(flat(batch)) {
+		d.undo(before, op)
+	}
+	d.failBatch(before, batch, cause)
+	return d.changes
 }
 
-func undoVolume(before, now *State, u Unit) []Change {
+// flat gives the operations of a batch without their ids.
+func flat(batch []Operation) (ops []Operation) {
+	for _, op := range batch {
+		if o, is := op.(Identified); is {
+			ops = append(ops, flat(o.Operations)...)
+		} else {
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+// undo does the opposite of an operation that has moved space. Where somebody else has come
+// to use the space, it stays.
+func (d *draft) undo(before *State, op Operation) {
+	switch o := op.(type) {
+	case Reserve:
+		from := pop
+		if len(o.Source) > 0 {
+			from = func([]resource.Reservation) []resource.Reservation { return o.Source[0].Reservations }
+		}
+		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return r.Reservations, from(r.Reservations) })
+	case Unreserve:
+		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return pop(r.Reservations), r.Reservations })
+	case Grow:
+		d.undoSize(before, Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
+	case Shrink:
+		d.undoSize(before, Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
+	case Resize:
+		if v, err := d.Find(o.Ref); err == nil {
+			d.undoSize(before, v.Name)
+		}
+	}
+}
+
+func (d *draft) undoMoves(rs []resource.Resource, ways func(resource.Resource) (from, to []resource.Reservation)) {
+	for _, r := range rs {
+		_ = d.moveEach([]resource.Resource{r}, ways) // somebody else uses it by now, and keeps it
+	}
+}
+
+// undoSize gives a volume the size that it had before the batch.
+func (d *draft) undoSize(before *State, name Name) {
+	v, ok := d.Named(name)
+	if !ok {
+		return
+	}
+	old, had := before.Volume(v.UUID)
+	if !had || d.Free(v.Disk, v.Reservations)+v.Size < old.Size {
+		return // somebody else uses the space by now, and keeps it
+	}
+	d.give(v.Disk, v.Reservations, v.Size-old.Size)
+	other := *v
+	other.Size = old.Size
+	d.put(Change{Volume: &other})
+}
+
+// undoVolume makes a tombstone of a volume that the batch made, unless others have come to
+// hold it since.
+func (d *draft) undoVolume(before *State, u Unit) {
 	_, old := before.Volume(u.Volume)
-	v, ok := now.Volume(u.Volume)
-	if old || !ok || v.Phase == Destroying || len(now.Holders(v.UUID)) > 0 {
-		return nil
+	v, ok := d.Volume(u.Volume)
+	if old || !ok || v.Phase == Destroying {
+		return
+	}
+	for a := range d.AttachmentsOf(v.UUID) {
+		if !a.Gone {
+			return
+		}
 	}
 	end := *v
 	end.Phase = Destroying
-	return []Change{{Volume: &end}}
+	d.put(Change{Volume: &end})
+	d.expect(v.UUID, v.Disk, Part{v.Reservations, v.Size})
+}
+
+// failBatch notes that the operations which came with the batch have failed. Those that do
+// nothing but remove go on, until all is removed.
+func (d *draft) failBatch(before *State, batch []Operation, cause error) {
+	var removing []UUID
+	for _, op := range batch {
+		asked, is := op.(Identified)
+		o, kept := d.Operation(asked.ID)
+		if _, old := before.Operation(asked.ID); !is || old || !kept {
+			continue
+		}
+		n := *o
+		removing = append(removing, o.Removing...)
+		if removes(asked.Operations) && o.State == OperationPending {
+			n.With, n.Making, n.Attaching, n.Removing = "", nil, nil, removing
+		} else if !removes(asked.Operations) {
+			n.fail(cause.Error())
+		}
+		d.put(Change{Operation: &n})
+	}
+}
+
+// removes says whether operations do nothing but remove.
+func removes(ops []Operation) bool {
+	for _, op := range ops {
+		switch op.(type) {
+		case Destroy, Detach, Release:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func undoAttachment(before, now *State, u Unit) []Change {

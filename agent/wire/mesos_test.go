@@ -16,7 +16,7 @@ import (
 func TestOperationsOfMesosBecomeThoseOfTheAgentInOrder(t *testing.T) {
 	t.Parallel()
 	in := mesosOperations(t)
-	got, err := wire.FromMesos(in)
+	got, err := wire.FromMesos(in, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,23 +33,67 @@ func TestOperationsOfMesosBecomeThoseOfTheAgentInOrder(t *testing.T) {
 	}
 }
 
-func TestOperationsThatThisVersionCannotDoAreRefusedClearly(t *testing.T) {
+func TestOperationsThatMakeNoSenseAreRefusedClearly(t *testing.T) {
 	t.Parallel()
-	disk := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: resource.One}
+	shared := resource.ExecutorInfo{ID: "e", Resources: []resource.Resource{{Name: "disk", Type: resource.TypeScalar, Scalar: resource.One, Shared: true}}}
+	tasks := []resource.TaskInfo{{ID: "t", Executor: &shared}}
 	for want, op := range map[string]resource.Operation{
-		"RESERVE with a source is not supported": {Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: []resource.Resource{disk}, Source: []resource.Resource{disk}}},
-		"GROW_VOLUME is not supported":           {Type: resource.OpGrowVolume, GrowVolume: &resource.GrowVolume{Volume: disk, Addition: disk}},
-		"SHRINK_VOLUME is not supported":         {Type: resource.OpShrinkVolume, ShrinkVolume: &resource.ShrinkVolume{Volume: disk, Subtract: 1}},
-		"operation type \"LAUNCH\" is unknown":   {Type: "LAUNCH"},
-		"'create' is not set":                    {Type: resource.OpCreate},
+		"operation type \"BOIL\" is unknown":           {Type: "BOIL"},
+		"'create' is not set":                          {Type: resource.OpCreate},
+		"should not contain any shared resources":      {Type: resource.OpLaunch, Launch: &resource.Launch{Tasks: tasks}},
+		"<SHARED>:1 should not contain any shared res": {Type: resource.OpLaunchGroup, LaunchGroup: &resource.LaunchGroup{Executor: &shared, Tasks: []resource.TaskInfo{{ID: "t"}}}},
 	} {
-		ops, err := wire.FromMesos([]resource.Operation{op})
+		ops, err := wire.FromMesos([]resource.Operation{op}, "")
 		if !errors.Is(err, volume.ErrInvalid) || !strings.Contains(err.Error(), want) || ops != nil {
 			t.Errorf("FromMesos(%s) = %v, %v; want ErrInvalid with %q", op.Type, ops, err, want)
 		}
 	}
-	if _, err := wire.FromMesos(nil); !errors.Is(err, volume.ErrInvalid) {
+	if _, err := wire.FromMesos(nil, ""); !errors.Is(err, volume.ErrInvalid) {
 		t.Errorf("FromMesos of nothing: %v, want ErrInvalid", err)
+	}
+}
+
+func TestOperationsOfEveryTypeComeOver(t *testing.T) {
+	t.Parallel()
+	disk := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: resource.One}
+	list := []resource.Resource{disk}
+	for _, c := range []struct {
+		in   resource.Operation
+		want volume.Operation
+	}{
+		{resource.Operation{Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: list, Source: list}}, volume.Reserve{Resources: list, Source: list, Principal: "ops"}},
+		{resource.Operation{Type: resource.OpGrowVolume, GrowVolume: &resource.GrowVolume{Volume: disk, Addition: disk}}, volume.Grow{Volume: disk, Addition: disk}},
+		{resource.Operation{Type: resource.OpShrinkVolume, ShrinkVolume: &resource.ShrinkVolume{Volume: disk, Subtract: 1}}, volume.Shrink{Volume: disk, Subtract: 1}},
+		{resource.Operation{Type: resource.OpLaunch, Launch: &resource.Launch{Tasks: []resource.TaskInfo{{ID: "t", Resources: list}}}}, volume.Launch{Task: "t", Resources: list}},
+		{resource.Operation{Type: resource.OpLaunchGroup, LaunchGroup: &resource.LaunchGroup{Executor: &resource.ExecutorInfo{ID: "e"}, Tasks: []resource.TaskInfo{{ID: "t", Resources: list}}}}, volume.Launch{Task: "t", Resources: list}},
+	} {
+		got, err := wire.FromMesos([]resource.Operation{c.in}, "ops")
+		if err != nil {
+			t.Fatalf("%s: %v", c.in.Type, err)
+		}
+		if diff := cmp.Diff([]volume.Operation{c.want}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.in.Type, diff)
+		}
+	}
+}
+
+func TestAnOperationWithAnIDIsIdentifiedByAllThatItAsksFor(t *testing.T) {
+	t.Parallel()
+	digest := func(size resource.Scalar) string {
+		disk := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: size}
+		op := resource.Operation{Type: resource.OpUnreserve, ID: "one", Unreserve: &resource.Unreserve{Resources: []resource.Resource{disk}}}
+		got, err := wire.FromMesos([]resource.Operation{op}, "ops")
+		if err != nil {
+			t.Fatal(err)
+		}
+		group, is := got[0].(volume.Identified)
+		if !is || group.ID != "one" || group.Type != "UNRESERVE" || group.Principal != "ops" || len(group.Operations) != 1 {
+			t.Fatalf("got %+v", got)
+		}
+		return group.Digest
+	}
+	if digest(1) != digest(1) || digest(1) == digest(2) {
+		t.Error("digests do not tell operations apart")
 	}
 }
 
@@ -66,7 +110,7 @@ func FuzzWhateverIsAppliedIsRefusedOrBecomesOperations(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ops, err := wire.FromMesos(mesos)
+		ops, err := wire.FromMesos(mesos, "")
 		if (err == nil) != (len(ops) > 0) || err != nil && !errors.Is(err, volume.ErrInvalid) {
 			t.Fatalf("%s becomes %v, %v", body, ops, err)
 		}
