@@ -86,9 +86,9 @@ func (a *Audit) follow() error {
 //
 // Preconditions: a.mu is held, or nobody else has a.
 func (a *Audit) open() (err error) {
-	// Without O_NONBLOCK, a pipe that nobody reads would be waited for. os.OpenFile
-	// adds O_CLOEXEC.
-	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	// To write and read, so that a pipe nobody reads is not waited for (fifo(7)), and the
+	// end can be looked at. os.OpenFile adds O_CLOEXEC.
+	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW
 	file, err := os.OpenFile(a.path, flags, 0o600)
 	if err != nil {
 		return err

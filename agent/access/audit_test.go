@@ -127,10 +127,14 @@ func TestEntriesGoToANewFileWhenTheOldOneIsMovedOrRemoved(t *testing.T) {
 	a := mustOpen(t, path)
 	mustWrite(t, a, "one")
 	mustWrite(t, a, "two")
+	first := a.file
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
 	mustWrite(t, a, "three")
+	if _, err := first.Stat(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("the file that was moved is still open: %v", err)
+	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -293,14 +297,11 @@ func TestWritersAtTheSameTimeDoNotMixLines(t *testing.T) {
 func TestOnlyARegularFileIsAnAuditFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	link, pipe, read := filepath.Join(dir, "link"), filepath.Join(dir, "pipe"), filepath.Join(dir, "read")
+	link, pipe := filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
 	if err := errors.Join(os.Symlink("target", link), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(read, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{link, pipe, read, dir, os.DevNull, filepath.Join(dir, "none", "audit")} {
+	for _, path := range []string{link, pipe, dir, os.DevNull, filepath.Join(dir, "none", "audit")} {
 		a, err := OpenAudit(path)
 		if err == nil {
 			_ = a.Close()
@@ -373,6 +374,13 @@ func TestAnOperationIsDescribedByVerbAndNames(t *testing.T) {
 			Use: volume.Use{Volume: "web/data", Path: "p"}},
 		"detach task t, volume web/data": volume.Detach{Task: "t", Volume: "web/data"},
 		"release task t":                 volume.Release{Task: "t"},
+		"grow volume web/data":           volume.Grow{Volume: claims("web", "data", "")},
+		"shrink volume web/data":         volume.Shrink{Volume: claims("web", "data", "")},
+		"resize volume web/data":         volume.Resize{Ref: "web/data"},
+		"acknowledge operation o1":       volume.Acknowledge{ID: "o1"},
+		"launch task t, volume web/data": volume.Launch{Task: "t", Resources: list(secret, claims("web", "data", ""))},
+		"operation o1: release task t; resize volume v1": volume.Identified{ID: "o1", Type: "RESIZE",
+			Operations: []volume.Operation{volume.Release{Task: "t"}, volume.Resize{Ref: "v1"}}},
 		"claim task t, volume web/0, volume web/1, volume web/2, volume web/3, volume web/4, volume web/5, volume web/6, " +
 			"volume web/7, volume web/8, and 3 more": volume.Claim{Task: "t", Uses: uses},
 	} {

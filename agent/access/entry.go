@@ -91,6 +91,10 @@ func boundedList(list []string) []string {
 func Describe(ops []volume.Operation) []string {
 	var list []string
 	for _, op := range ops {
+		if group, is := op.(volume.Identified); is {
+			list = append(list, bounded("operation "+group.ID+": "+strings.Join(Describe(group.Operations), "; ")))
+			continue
+		}
 		names := slices.Compact(namesOf(op))
 		if more := len(names) - maxNames; more > 0 {
 			names = append(names[:maxNames], fmt.Sprintf("and %d more", more))
@@ -115,6 +119,14 @@ func namesOf(op volume.Operation) []string {
 		return []string{"volume " + name.String()}
 	case volume.Destroy:
 		return []string{"volume " + refOrName(o.Ref, o.Volume)}
+	case volume.Grow:
+		return []string{"volume " + refOrName("", o.Volume)}
+	case volume.Shrink:
+		return []string{"volume " + refOrName("", o.Volume)}
+	case volume.Resize:
+		return []string{"volume " + o.Ref}
+	case volume.Launch:
+		return launchNames(o)
 	case volume.Claim:
 		names := []string{"task " + o.Task}
 		for _, u := range o.Uses {
@@ -127,8 +139,20 @@ func namesOf(op volume.Operation) []string {
 		return []string{"task " + o.Task, "volume " + o.Volume}
 	case volume.Release:
 		return []string{"task " + o.Task}
+	case volume.Acknowledge:
+		return []string{"operation " + o.ID}
 	}
 	return nil
+}
+
+func launchNames(o volume.Launch) []string {
+	names := []string{"task " + o.Task}
+	for _, r := range o.Resources {
+		if name, is := volumeName(r); is {
+			names = append(names, "volume "+name.String())
+		}
+	}
+	return names
 }
 
 func roleNames(rs []resource.Resource) []string {

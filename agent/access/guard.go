@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"slices"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -17,7 +18,8 @@ type ask struct {
 // known. It is nil where the rules allow everything. Each resource or volume that an
 // operation is about is decided alone, against the state that the operation meets, and
 // all must be allowed. What an operation names but the state does not have is not
-// decided: Apply refuses it. The refusal is a *volume.Error of the kind
+// decided: Apply refuses it. Apply asks about the operations of an Identified one, not about
+// the group, which is refused here. The refusal is a *volume.Error of the kind
 // volume.ErrForbidden that says which rule decided.
 func (a ACLs) For(principal string) func(*volume.State, volume.Operation) error {
 	if !a.Strict && len(a.Rules) == 0 {
@@ -70,6 +72,14 @@ func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
 		return createAsks(o), true
 	case volume.Destroy:
 		return destroyAsks(findOne(s, o.Ref, o.Volume)), true
+	case volume.Grow:
+		return roleAsks(Resize, findOne(s, "", o.Volume)), true
+	case volume.Shrink:
+		return roleAsks(Resize, findOne(s, "", o.Volume)), true
+	case volume.Resize:
+		return roleAsks(Resize, findOne(s, o.Ref, resource.Resource{})), true
+	case volume.Launch:
+		return launchAsks(s, o.Resources), true
 	case volume.Claim:
 		return useAsks(s, o.Uses), true
 	case volume.Attach:
@@ -78,12 +88,35 @@ func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
 		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
 	case volume.Release:
 		return releaseAsks(s, o.Task), true
+	case volume.Acknowledge:
+		return nil, true
 	}
 	return nil, false
 }
 
-// reserveAsks asks for what is reserved.
-func reserveAsks(o volume.Reserve) []ask { return lastAsks(o.Resources, reserveAsk) }
+// reserveAsks asks for what is reserved. Where it was reserved otherwise before, it asks
+// to unreserve each level that is dropped, and to reserve each that is added; those that
+// the old and the new reservations begin with stay (spec.md AU-04).
+func reserveAsks(o volume.Reserve) []ask {
+	if len(o.Source) == 0 {
+		return lastAsks(o.Resources, reserveAsk)
+	}
+	kept := o.Source[0].Reservations
+	for _, r := range slices.Concat(o.Source, o.Resources) {
+		kept = resource.ReservationAncestor(kept, r.Reservations)
+	}
+	return append(asksAbove(len(kept), o.Source, unreserveAsk), asksAbove(len(kept), o.Resources, reserveAsk)...)
+}
+
+// asksAbove asks about each reservation but the first few, which all resources have.
+func asksAbove(kept int, rs []resource.Resource, about func(resource.Reservation) ask) (asks []ask) {
+	for _, r := range rs {
+		for _, level := range r.Reservations[kept:] {
+			asks = append(asks, about(level))
+		}
+	}
+	return asks
+}
 
 // lastAsks asks about the last reservation of each resource that has one.
 func lastAsks(rs []resource.Resource, about func(resource.Reservation) ask) (asks []ask) {
@@ -97,10 +130,10 @@ func lastAsks(rs []resource.Resource, about func(resource.Reservation) ask) (ask
 
 func reserveAsk(r resource.Reservation) ask { return ask{Reserve, r.Role} }
 
-func unreserveAsk(r resource.Reservation) ask { return ask{Unreserve, known(r.Principal)} }
+func unreserveAsk(r resource.Reservation) ask { return ask{Unreserve, orUnknown(r.Principal)} }
 
-// known is the name of a principal that may be missing.
-func known(principal *string) string {
+// orUnknown is the name of a principal that may be missing, "" if it is.
+func orUnknown(principal *string) string {
 	if principal == nil {
 		return ""
 	}
@@ -125,15 +158,29 @@ func destroyAsks(v *volume.Volume) []ask {
 	if v == nil {
 		return nil
 	}
-	return []ask{{Destroy, known(v.Principal)}}
+	return []ask{{Destroy, orUnknown(v.Principal)}}
+}
+
+// roleAsks asks for the role of a volume.
+func roleAsks(action Action, v *volume.Volume) []ask {
+	if v == nil {
+		return nil
+	}
+	return []ask{{action, v.Role}}
 }
 
 // useAsks asks for the volumes that a task uses.
 func useAsks(s *volume.State, uses []volume.Use) (asks []ask) {
 	for _, u := range uses {
-		if v, err := s.Find(u.Volume); err == nil {
-			asks = append(asks, ask{Attach, v.Role})
-		}
+		asks = append(asks, roleAsks(Attach, findOne(s, u.Volume, resource.Resource{}))...)
+	}
+	return asks
+}
+
+// launchAsks asks for those of a task's resources that are volumes.
+func launchAsks(s *volume.State, rs []resource.Resource) (asks []ask) {
+	for _, r := range rs {
+		asks = append(asks, roleAsks(Attach, findOne(s, "", r))...)
 	}
 	return asks
 }
@@ -142,7 +189,7 @@ func useAsks(s *volume.State, uses []volume.Use) (asks []ask) {
 func releaseAsks(s *volume.State, task string) (asks []ask) {
 	for a := range s.AttachmentsIn(task) {
 		if v, ok := s.Volume(a.Volume); ok {
-			asks = append(asks, ask{Attach, v.Role})
+			asks = append(asks, roleAsks(Attach, v)...)
 		}
 	}
 	return asks

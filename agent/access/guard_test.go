@@ -2,6 +2,11 @@ package access
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +70,29 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 			volume.Reserve{Resources: list(disk(level("eng", "x"), level("eng/a", "y")), disk(level("web", "")))},
 			[]ask{{Reserve, "eng/a"}, {Reserve, "web"}},
 		},
+		"a reservation that changes asks for what is dropped and what is added, not for what stays": {
+			volume.Reserve{
+				Source:    list(disk(level("eng", "x"), level("eng/a", "y"), level("eng/a/b", "z"))),
+				Resources: list(disk(level("eng", "x"), level("eng/c", "w"), level("eng/c/d", "w"))),
+			},
+			[]ask{{Unreserve, "y"}, {Unreserve, "z"}, {Reserve, "eng/c"}, {Reserve, "eng/c/d"}},
+		},
+		"one of another principal is another": {
+			volume.Reserve{Source: list(disk(level("eng", "x"))), Resources: list(disk(level("eng", "y")))},
+			[]ask{{Unreserve, "x"}, {Reserve, "eng"}},
+		},
+		"one that only adds drops nothing": {
+			volume.Reserve{Source: list(disk(level("eng", "x"))), Resources: list(disk(level("eng", "x"), level("eng/a", "")))},
+			[]ask{{Reserve, "eng/a"}},
+		},
+		"one that only drops adds nothing": {
+			volume.Reserve{Source: list(disk(level("eng", "x"), level("eng/a", ""))), Resources: list(disk(level("eng", "x")))},
+			[]ask{{Unreserve, ""}},
+		},
+		"all resources count, though apply refuses a mixture": {
+			volume.Reserve{Source: list(disk(level("eng", "x")), disk(level("web", "y"))), Resources: list(disk(level("eng", "x")), disk())},
+			[]ask{{Unreserve, "x"}, {Unreserve, "y"}, {Reserve, "eng"}},
+		},
 		"what is not reserved is for apply to refuse": {
 			volume.Reserve{Resources: list(disk())}, nil,
 		},
@@ -87,6 +115,18 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 		"destroy of what is not there is for apply to refuse":     {volume.Destroy{Ref: "web/none"}, nil},
 		"destroy of what is no volume is for apply to refuse":     {volume.Destroy{Volume: disk(level("web", ""))}, nil},
 		"destroy by the name of a tombstone, which has none, too": {volume.Destroy{Volume: claims("old", "gone", "joe")}, nil},
+		"grow asks for the role that is stored":                   {volume.Grow{Volume: claims("web", "data", "eve")}, []ask{{Resize, "web"}}},
+		"shrink asks for the role that is stored":                 {volume.Shrink{Volume: claims("eng/a", "logs", "eve")}, []ask{{Resize, "eng/a"}}},
+		"resize asks for the role that is stored":                 {volume.Resize{Ref: "v2"}, []ask{{Resize, "eng/a"}}},
+		"grow of what is not there":                               {volume.Grow{Volume: claims("web", "none", "")}, nil},
+		"shrink of what is no volume":                             {volume.Shrink{Volume: disk(level("web", ""))}, nil},
+		"resize of what is not there":                             {volume.Resize{Ref: "web/none"}, nil},
+		"resize of no name":                                       {volume.Resize{}, nil},
+		"an acknowledgement asks for nothing":                     {volume.Acknowledge{ID: "o1"}, nil},
+		"launch asks for each volume, and no other resource": {
+			volume.Launch{Task: "t3", Resources: list(claims("web", "data", ""), disk(level("eng", "")), claims("eng/a", "logs", ""), claims("x", "none", ""))},
+			[]ask{{Attach, "web"}, {Attach, "eng/a"}},
+		},
 		"claim asks for each volume": {
 			volume.Claim{Task: "t3", Uses: []volume.Use{{Volume: "web/data"}, {Volume: "v2"}, {Volume: "web/none"}}},
 			[]ask{{Attach, "web"}, {Attach, "eng/a"}},
@@ -99,7 +139,9 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 		"release of a task that is not there":    {volume.Release{Task: "none"}, nil},
 	}
 	s := host()
+	asked := map[string]bool{"Identified": true} // never asked about itself
 	for name, c := range cases {
+		asked[reflect.TypeOf(c.op).Name()] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, known := asksOf(s, c.op)
@@ -111,6 +153,34 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 			}
 		})
 	}
+	for _, name := range operations(t) {
+		if !asked[name] {
+			t.Errorf("no case asks about volume.%s", name)
+		}
+	}
+}
+
+// operations are the names of all types of package volume that are operations: those
+// that can be applied to a draft.
+func operations(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("../volume/*.go")
+	if err != nil || files == nil {
+		t.Fatalf("package volume: %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func \(o (\w+)\) apply\(d \*draft\)`).FindAllSubmatch(source, -1) {
+			names = append(names, string(m[1]))
+		}
+	}
+	if len(names) < 8 {
+		t.Errorf("found only %v", names)
+	}
+	return names
 }
 
 func TestOneRefusalRefusesTheOperation(t *testing.T) {
@@ -145,6 +215,13 @@ func TestOneRefusalRefusesTheOperation(t *testing.T) {
 			`destroy volumes that were created by nobody that is known: refused by destroy_volumes[0] of the ACLs, asked by principal "joe"`},
 		{"ops", volume.Destroy{Ref: "eng/a/logs"}, ""},
 		{"eve", volume.Destroy{Ref: "eng/none"}, ""},
+		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "ops"))), Resources: list(disk(level("web", "ops")))}, ""},
+		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "joe"))), Resources: list(disk(level("web", "ops")))},
+			`unreserve resources that were reserved by principal "joe": refused by unreserve_resources[0] of the ACLs, asked by principal "ops"`},
+		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "ops"))), Resources: list(disk(level("db", "ops")))},
+			`reserve resources for role "db": refused by reserve_resources[0] of the ACLs, asked by principal "ops"`},
+		{"joe", volume.Resize{Ref: "web/data"},
+			`resize volumes of role "web": refused by permissive = false of the ACLs, asked by principal "joe"`},
 		{"joe", volume.Release{Task: "t2"}, ""},
 		{"ops", volume.Release{Task: "t1"}, ""},
 		{"joe", volume.Release{Task: "t1"},
@@ -189,8 +266,34 @@ func TestRulesThatAllowAllNeedNoGuard(t *testing.T) {
 func TestAnOperationThatIsNotKnownIsForbidden(t *testing.T) {
 	t.Parallel()
 	a := ACLs{Rules: map[Action][]Rule{Create: {{everybody, everybody}}}}
-	err := a.For("ops")(host(), struct{ volume.Operation }{volume.Claim{}})
-	if !errors.Is(err, volume.ErrForbidden) || !strings.HasPrefix(err.Error(), "claim: ") {
+	for _, op := range []volume.Operation{struct{ volume.Operation }{volume.Claim{}}, volume.Identified{Type: "CLAIM"}} {
+		err := a.For("ops")(host(), op)
+		if !errors.Is(err, volume.ErrForbidden) || !strings.HasPrefix(err.Error(), "claim: ") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// TestTheGuardSeesWhatTheBatchHasMade applies a batch in which a volume is destroyed that
+// was made just before, by somebody else than the destroyer.
+func TestTheGuardSeesWhatTheBatchHasMade(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	s := host().With(volume.Change{Disk: &volume.Disk{Pool: "p", Total: 1000 * resource.One, Phase: volume.Ready}},
+		volume.Change{Account: &volume.Account{Reservations: stack("web"), Free: 500 * resource.One}})
+	guard := ACLs{Rules: map[Action][]Rule{Destroy: {{just("ops"), just("eve")}}}}.For("ops")
+	env := volume.Env{NewUUID: func() volume.UUID { return "v9" }, Allow: func(s *volume.State, op volume.Operation) error {
+		asked = append(asked, op.Name())
+		return guard(s, op)
+	}}
+	_, err := volume.Apply(s, env, volume.Create{Volume: claims("web", "new", "ops")}, volume.Destroy{Ref: "web/new"})
+	if !errors.Is(err, volume.ErrForbidden) || !strings.Contains(err.Error(), `created by principal "ops"`) {
+		t.Errorf("got %v", err)
+	}
+	if !slices.Equal(asked, []string{"create", "destroy"}) {
+		t.Errorf("asked about %v", asked)
+	}
+	if _, err = volume.Apply(s, env, volume.Create{Volume: claims("web", "new", "eve")}, volume.Destroy{Ref: "web/new"}); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
