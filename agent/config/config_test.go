@@ -232,6 +232,11 @@ func TestAnInvalidConfigurationIsRefusedWithTheReason(t *testing.T) {
 			[]string{"sandbox_roots: at least one is needed"}},
 		"sizes below the least": {func(c *config.Config) { c.PoolSize = 100; c.Disks = []config.Disk{{Path: "/d", Size: -1}} },
 			[]string{"disk 1: size: -1 bytes are less than a volume's least of 1 MiB", "pool_size: 100 bytes are less than a volume's least of 1 MiB"}},
+		"sizes above the largest amount": {func(c *config.Config) {
+			c.PoolSize = 1<<62 + 1
+			c.Disks = []config.Disk{{Path: "/d", Size: 1<<63 - 1}, {Path: "/e", Size: 1 << 62}}
+		},
+			[]string{"disk 1: size: 8388607.99 TiB is above 4194304 TiB", "pool_size: 4194304 TiB is above 4194304 TiB"}},
 		"a group that cannot be": {func(c *config.Config) { c.Group = "no such:group" },
 			[]string{`group: "no such:group" is not a group's name`}},
 		"a cgroup beneath the service": {func(c *config.Config) { c.CgroupParent = "/system.slice/tenon.service/tasks" },

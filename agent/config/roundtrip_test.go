@@ -118,7 +118,7 @@ func drawResources(rt *rapid.T) (list []resource.Resource) {
 	mounted := map[string]bool{}
 	for range rapid.IntRange(0, 8).Draw(rt, "resources") {
 		r := resource.Resource{Name: rapid.SampledFrom([]string{"disk", "disk", "disk", "cpus", "weird \"'\\<name>"}).Draw(rt, "name"), Type: resource.TypeScalar}
-		r.Scalar = resource.Scalar(rapid.Int64Range(0, 1<<49).Draw(rt, "amount"))
+		r.Scalar = resource.Scalar(rapid.Int64Range(0, int64(resource.MaxScalar)/8).Draw(rt, "amount"))
 		if role := rapid.SampledFrom([]string{"", "eng", "eng/web"}).Draw(rt, "role"); role != "" {
 			r.Reservations = []resource.Reservation{{Type: resource.Static, Role: role}}
 		}

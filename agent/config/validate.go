@@ -205,9 +205,12 @@ func checkRole(setting, role string, none ...string) error {
 	return nil
 }
 
-// checkSize wants nothing said, or at least as much as the smallest volume.
+// checkSize wants nothing said, or at least as much as the smallest volume, and no more
+// than an amount can be.
 func checkSize(setting string, size resource.Bytes) error {
-	return check(size == 0 || size >= leastOffer, "%s: %d bytes are less than a volume's least of 1 MiB", setting, int64(size))
+	return errors.Join(
+		check(size == 0 || size >= leastOffer, "%s: %d bytes are less than a volume's least of 1 MiB", setting, int64(size)),
+		check(size.Scalar() <= resource.MaxScalar, "%s: %s is above %s", setting, size, resource.MaxScalar.Bytes()))
 }
 
 // check makes an error of a condition that does not hold.
