@@ -70,8 +70,15 @@ func (e Entity) has(name string, ofRoles bool) bool {
 	})
 }
 
-// Rule allows its principals an action on its objects and on nothing else. With None
-// for principals it forbids the action on its objects to everybody.
+// concerns says whether a rule with this entity speaks of a name: None speaks of all, to
+// forbid it.
+func (e Entity) concerns(name string, ofRoles bool) bool {
+	return e.Type == None || e.has(name, ofRoles)
+}
+
+// Rule allows its principals an action on its objects. With None for principals it forbids
+// the action on its objects to everybody, with None for objects it forbids its principals
+// the action. Of what either does not name it says nothing.
 type Rule struct {
 	Principals Entity
 	Objects    Entity
@@ -101,14 +108,9 @@ func (a ACLs) Decide(principal string, action Action, object string) Decision {
 
 // decide is Decide with the number of the rule, -1 if none decides.
 func (a ACLs) decide(principal string, action Action, object string) (allowed bool, rule int) {
-	ofRoles := kinds[action].ofRoles()
 	for i, r := range a.Rules[action] {
-		allowed := r.Objects.has(object, ofRoles)
-		switch {
-		case r.Principals.Type == None && (allowed || r.Objects.Type == None):
-			return false, i
-		case r.Principals.has(principal, false):
-			return allowed, i
+		if r.Principals.concerns(principal, false) && r.Objects.concerns(object, kinds[action].ofRoles()) {
+			return r.Principals.Type != None && r.Objects.Type != None, i
 		}
 	}
 	return !a.Strict, -1

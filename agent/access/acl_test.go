@@ -29,13 +29,13 @@ func TestTheTablesOfMesos(t *testing.T) {
 	}
 	ofRoles := []question{
 		{"foo", "panda", true, 0}, {"foo", "king/prince", true, 0}, {"foo", "*", true, 0},
-		{"bar", "panda", true, 1}, {"bar", "giraffe", false, 1}, {"bar", "panda/cub", false, 1},
+		{"bar", "panda", true, 1}, {"bar", "giraffe", false, 6}, {"bar", "panda/cub", false, 6},
 		{"baz", "panda", false, 2},
-		{"elizabeth-ii", "king", true, 3}, {"elizabeth-ii", "king/prince", false, 3},
-		{"charles", "king", false, 4}, {"charles", "king/prince", true, 4}, {"charles", "king/prince/duke", true, 4},
-		{"charles", "kingdom", false, 4}, {"charles", "king/%", true, 4},
-		{"j-welby", "king", true, 5}, {"j-welby", "king/prince", true, 5}, {"j-welby", "duke", false, 5},
-		{"zelda", "panda", false, 6}, {"", "panda", false, 6}, {"", "", false, 6}, {"foo", "", true, 0}, {"bar", "", false, 1},
+		{"elizabeth-ii", "king", true, 3}, {"elizabeth-ii", "king/prince", false, 6},
+		{"charles", "king", false, 6}, {"charles", "king/prince", true, 4}, {"charles", "king/prince/duke", true, 4},
+		{"charles", "kingdom", false, 6}, {"charles", "king/%", true, 4},
+		{"j-welby", "king", true, 5}, {"j-welby", "king/prince", true, 5}, {"j-welby", "duke", false, 6},
+		{"zelda", "panda", false, 6}, {"", "panda", false, 6}, {"", "", false, 6}, {"foo", "", true, 0}, {"bar", "", false, 6},
 	}
 	principals := []Rule{
 		{just("foo", "bar"), everybody},
@@ -44,8 +44,8 @@ func TestTheTablesOfMesos(t *testing.T) {
 	}
 	ofPrincipals := []question{
 		{"foo", "zelda", true, 0}, {"bar", "zelda", true, 0}, {"bar", "", true, 0},
-		{"zelda", "zelda", true, 1}, {"zelda", "foo", false, 1}, {"zelda", "", false, 1},
-		{"zelda", "a/b", false, 1}, {"zelda", "a/%", true, 1}, // "%" says nothing about principals
+		{"zelda", "zelda", true, 1}, {"zelda", "foo", false, 2}, {"zelda", "", false, 2},
+		{"zelda", "a/b", false, 2}, {"zelda", "a/%", true, 1}, // "%" says nothing about principals
 		{"", "", false, 2}, {"", "foo", false, 2}, {"neal", "foo", false, 2},
 	}
 	for action, k := range kinds {
@@ -81,7 +81,7 @@ func (q question) ask(t *testing.T, a ACLs, action Action) {
 	}
 }
 
-func TestTheFirstRuleWhosePrincipalsMatchDecides(t *testing.T) {
+func TestTheFirstRuleThatSpeaksOfBothDecides(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		acls      ACLs
@@ -93,23 +93,27 @@ func TestTheFirstRuleWhosePrincipalsMatchDecides(t *testing.T) {
 		},
 		"a principal that is not known is matched by ANY alone": {
 			rules(Rule{just("a"), everybody}, Rule{everybody, just("web")}),
-			[]question{{"", "web", true, 1}, {"", "db", false, 1}},
+			[]question{{"", "web", true, 1}, {"", "db", true, -1}},
 		},
 		"an object that is not known is matched by ANY alone": {
 			rules(Rule{just("a"), just("web")}, Rule{just("b"), everybody}, Rule{just("c"), nobody}),
-			[]question{{"a", "", false, 0}, {"b", "", true, 1}, {"c", "", false, 2}},
+			[]question{{"a", "", true, -1}, {"b", "", true, 1}, {"c", "", false, 2}},
 		},
 		"NONE as principals forbids its objects to everybody, and says nothing of others": {
 			rules(Rule{just("a"), just("web")}, Rule{nobody, just("web", "db/%")}, Rule{just("b"), everybody}),
 			[]question{{"a", "web", true, 0}, {"b", "web", false, 1}, {"b", "db/x", false, 1}, {"b", "db", true, 2},
 				{"", "web", false, 1}, {"", "db", true, -1}},
 		},
+		"a principal may have a rule for each role": {
+			rules(Rule{just("a"), just("web")}, Rule{just("a"), just("db")}, Rule{just("a"), nobody}),
+			[]question{{"a", "web", true, 0}, {"a", "db", true, 1}, {"a", "x", false, 2}, {"b", "x", true, -1}},
+		},
 		"NONE for NONE forbids all": {
 			rules(Rule{nobody, nobody}), []question{{"a", "web", false, 0}, {"", "", false, 0}},
 		},
 		"a rule without values matches nobody, not even whoever is not known": {
 			rules(Rule{Entity{}, everybody}, Rule{just(""), everybody}, Rule{everybody, just("")}),
-			[]question{{"a", "web", false, 2}, {"", "", false, 2}},
+			[]question{{"a", "web", true, -1}, {"", "", true, -1}},
 		},
 		"without a match the rules are permissive": {
 			rules(Rule{just("a"), nobody}), []question{{"b", "web", true, -1}, {"", "web", true, -1}},
@@ -142,7 +146,7 @@ func TestARoleIsVisibleAsTheRulesOfViewSay(t *testing.T) {
 	for _, c := range []struct {
 		principal, role string
 		want            bool
-	}{{"ops", "web", true}, {"ops", "eng/a", true}, {"ops", "eng", false}, {"ops", "*", false}, {"", "*", true}, {"", "web", false}} {
+	}{{"ops", "web", true}, {"ops", "eng/a", true}, {"ops", "eng", false}, {"ops", "*", true}, {"", "*", true}, {"", "web", false}} {
 		if got := a.Visible(c.principal)(c.role); got != c.want {
 			t.Errorf("Visible(%q)(%q) = %t, want %t", c.principal, c.role, got, c.want)
 		}
@@ -197,16 +201,16 @@ func TestABanOfEverythingInFrontDeniesEverything(t *testing.T) {
 	})
 }
 
-// TestNothingIsAllowedThatMesosWouldForbid compares with Mesos' way, written down as its
+// TestRulesDecideAsInMesos compares with Mesos' way, written down as its
 // two tables of what matches and what is allowed.
-func TestNothingIsAllowedThatMesosWouldForbid(t *testing.T) {
+func TestRulesDecideAsInMesos(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		a := ACLs{Strict: rapid.Bool().Draw(t, "strict"), Rules: anyRules().Draw(t, "rules")}
 		who, action := anyName().Draw(t, "who"), anyAction().Draw(t, "action")
 		what := anyName().Filter(func(s string) bool { return s != "" }).Draw(t, "what")
-		if d := a.Decide(who, action, what); d.Allowed && !mesos(a, who, action, what) {
-			t.Errorf("%s allows %q %s of %q", d.Rule, who, action, what)
+		if d := a.Decide(who, action, what); d.Allowed != mesos(a, who, action, what) {
+			t.Errorf("%s: %q %s of %q: allowed = %t, not so in Mesos", d.Rule, who, action, what, d.Allowed)
 		}
 	})
 }

@@ -14,8 +14,8 @@
 // they are made. The zero ACLs allow everything to everybody, the zero Principals know
 // nobody.
 //
-// Rules are read in order, and the first whose principals match decides by its objects.
-// Mesos goes on to the next rule where the objects do not match. What is allowed here
-// is therefore allowed there too, but not always the other way round: where a principal
-// has several objects, they stand in one rule.
+// Rules are read in order, and the first that speaks of both the principal and the object
+// decides, as in Mesos' authorizer. Spec.md 11 says it shorter, as if the principal alone
+// chose the rule; two rules of one principal for two roles would then not work. So a list of
+// permissions ends with a ban, {principals = "ANY", roles = "NONE"}, or permissive is false.
 package access

@@ -198,12 +198,12 @@ func TestOneRefusalRefusesTheOperation(t *testing.T) {
 	}{
 		{"ops", volume.Reserve{Resources: list(disk(level("web", "")), disk(level("eng/a", "")))}, ""},
 		{"ops", volume.Reserve{Resources: list(disk(level("web", "")), disk(level("eng", "")))},
-			`reserve resources for role "eng": refused by reserve_resources[0] of the ACLs, asked by principal "ops"`},
+			`reserve resources for role "eng": refused by reserve_resources[1] of the ACLs, asked by principal "ops"`},
 		{"", volume.Reserve{Resources: list(disk(level("web", "")))},
 			`reserve resources for role "web": refused by reserve_resources[1] of the ACLs, asked by nobody that is known`},
 		{"ops", volume.Unreserve{Resources: list(disk(level("web", "ops")))}, ""},
 		{"ops", volume.Unreserve{Resources: list(disk(level("web", "")))},
-			`unreserve resources that were reserved by nobody that is known: refused by unreserve_resources[0] of the ACLs, asked by principal "ops"`},
+			`unreserve resources that were reserved by nobody that is known: refused by permissive = false of the ACLs, asked by principal "ops"`},
 		{"joe", volume.Unreserve{Resources: list(disk(level("web", "joe")))},
 			`unreserve resources that were reserved by principal "joe": refused by permissive = false of the ACLs, asked by principal "joe"`},
 		{"ops", volume.Create{Role: "web"},
@@ -212,22 +212,22 @@ func TestOneRefusalRefusesTheOperation(t *testing.T) {
 		{"eve", volume.Destroy{Volume: claims("web", "data", "eve")},
 			`destroy volumes that were created by principal "joe": refused by destroy_volumes[2] of the ACLs, asked by principal "eve"`},
 		{"joe", volume.Destroy{Ref: "eng/a/logs"},
-			`destroy volumes that were created by nobody that is known: refused by destroy_volumes[0] of the ACLs, asked by principal "joe"`},
+			`destroy volumes that were created by nobody that is known: refused by destroy_volumes[2] of the ACLs, asked by principal "joe"`},
 		{"ops", volume.Destroy{Ref: "eng/a/logs"}, ""},
 		{"eve", volume.Destroy{Ref: "eng/none"}, ""},
 		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "ops"))), Resources: list(disk(level("web", "ops")))}, ""},
 		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "joe"))), Resources: list(disk(level("web", "ops")))},
-			`unreserve resources that were reserved by principal "joe": refused by unreserve_resources[0] of the ACLs, asked by principal "ops"`},
+			`unreserve resources that were reserved by principal "joe": refused by permissive = false of the ACLs, asked by principal "ops"`},
 		{"ops", volume.Reserve{Source: list(disk(level("eng/a", "ops"))), Resources: list(disk(level("db", "ops")))},
-			`reserve resources for role "db": refused by reserve_resources[0] of the ACLs, asked by principal "ops"`},
+			`reserve resources for role "db": refused by reserve_resources[1] of the ACLs, asked by principal "ops"`},
 		{"joe", volume.Resize{Ref: "web/data"},
 			`resize volumes of role "web": refused by permissive = false of the ACLs, asked by principal "joe"`},
 		{"joe", volume.Release{Task: "t2"}, ""},
 		{"ops", volume.Release{Task: "t1"}, ""},
 		{"joe", volume.Release{Task: "t1"},
-			`attach or detach volumes of role "eng/a": refused by attach_volumes[0] of the ACLs, asked by principal "joe"`},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
 		{"joe", volume.Claim{Uses: []volume.Use{{Volume: "web/data"}, {Volume: "eng/a/logs"}}},
-			`attach or detach volumes of role "eng/a": refused by attach_volumes[0] of the ACLs, asked by principal "joe"`},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
 	}
 	s := host()
 	for _, c := range cases {
@@ -281,7 +281,7 @@ func TestTheGuardSeesWhatTheBatchHasMade(t *testing.T) {
 	var asked []string
 	s := host().With(volume.Change{Disk: &volume.Disk{Pool: "p", Total: 1000 * resource.One, Phase: volume.Ready}},
 		volume.Change{Account: &volume.Account{Reservations: stack("web"), Free: 500 * resource.One}})
-	guard := ACLs{Rules: map[Action][]Rule{Destroy: {{just("ops"), just("eve")}}}}.For("ops")
+	guard := ACLs{Rules: map[Action][]Rule{Destroy: {{just("ops"), just("eve")}, {everybody, nobody}}}}.For("ops")
 	env := volume.Env{NewUUID: func() volume.UUID { return "v9" }, Allow: func(s *volume.State, op volume.Operation) error {
 		asked = append(asked, op.Name())
 		return guard(s, op)
