@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tenon/agent"
+	"tenon/agent/access"
 	"tenon/agent/agenttest"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -84,8 +85,14 @@ func (n *node) reboot() {
 	n.restart("boot-2")
 }
 
-// ask has operations done, as one request in Mesos' JSON.
+// ask has operations done, as one request in Mesos' JSON of somebody unknown.
 func (n *node) ask(ops ...resource.Operation) error {
+	n.t.Helper()
+	return n.askAs("", access.ACLs{}, ops...)
+}
+
+// askAs is ask of somebody who is known, under rules.
+func (n *node) askAs(principal string, rules access.ACLs, ops ...resource.Operation) error {
 	n.t.Helper()
 	text, err := json.Marshal(ops)
 	if err != nil {
@@ -95,11 +102,11 @@ func (n *node) ask(ops ...resource.Operation) error {
 	if err != nil {
 		return err
 	}
-	asked, err := wire.FromMesos(parsed, "")
+	asked, err := wire.FromMesos(parsed, principal)
 	if err != nil {
 		return err
 	}
-	_, err = n.a.Do(n.t.Context(), asked...)
+	_, err = n.a.Ask(n.t.Context(), agent.Request{Operations: asked, Allow: rules.For(principal)})
 	return err
 }
 
@@ -115,8 +122,14 @@ func (n *node) must(ops ...resource.Operation) {
 // like these, and has changed nothing.
 func (n *node) denied(what string, kind error, says string, ops ...resource.Operation) {
 	n.t.Helper()
+	n.deniedTo("", access.ACLs{}, what, kind, says, ops...)
+}
+
+// deniedTo is denied for somebody who is known, under rules.
+func (n *node) deniedTo(principal string, rules access.ACLs, what string, kind error, says string, ops ...resource.Operation) {
+	n.t.Helper()
 	before := n.all()
-	err := n.ask(ops...)
+	err := n.askAs(principal, rules, ops...)
 	refused(n.t, what, err, says)
 	if !errors.Is(err, kind) {
 		n.t.Errorf("%s: %v, which is not %v", what, err, kind)
@@ -294,4 +307,27 @@ func (n *node) restartWith(boot string, disks ...volume.Disk) error {
 	})
 	n.t.Cleanup(n.stop)
 	return nil
+}
+
+func launch(task string, rs ...resource.Resource) resource.Operation {
+	return resource.Operation{Type: resource.OpLaunch, Launch: &resource.Launch{Tasks: []resource.TaskInfo{taskOf(task, rs...)}}}
+}
+
+func taskOf(id string, rs ...resource.Resource) resource.TaskInfo {
+	return resource.TaskInfo{ID: id, Name: id, AgentID: "agent", Resources: rs}
+}
+
+// launchGroup is tasks that live and end together.
+func launchGroup(tasks ...resource.TaskInfo) resource.Operation {
+	return resource.Operation{Type: resource.OpLaunchGroup,
+		LaunchGroup: &resource.LaunchGroup{Executor: &resource.ExecutorInfo{ID: "executor"}, Tasks: tasks}}
+}
+
+// rules are permissions as they stand in a configuration.
+func rules(t *testing.T, text string) (acls access.ACLs) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &acls); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return acls
 }

@@ -56,7 +56,7 @@ func (r row) run(t *testing.T) bool {
 		if r.each == nil {
 			return
 		}
-		for _, kind := range []resource.SourceType{root, resource.SourcePath, resource.SourceMount} {
+		for _, kind := range kinds {
 			t.Run(name(kind), func(t *testing.T) { r.each(t, kind) })
 		}
 	})
@@ -64,6 +64,9 @@ func (r row) run(t *testing.T) bool {
 
 // root is the kind of the root disk, which has no source.
 const root resource.SourceType = ""
+
+// kinds are the kinds of disk that cases are shown for.
+var kinds = []resource.SourceType{root, resource.SourcePath, resource.SourceMount}
 
 func name(kind resource.SourceType) string {
 	if kind == root {

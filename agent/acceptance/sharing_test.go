@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"tenon/agent/resource"
@@ -23,6 +24,7 @@ func plainAmounts(t *testing.T) {
 	for name, want := range map[string]resource.Scalar{"disk": 80 * resource.One, "cpus": 3 * resource.One, "ports": -1, "disks": -1} {
 		is(t, name, quantity(s, name), want)
 	}
+	same(t, "all of it", s.Quantities(), set(t, "disk:80;cpus:3"))
 }
 
 func formatsOfReservations(t *testing.T) {
@@ -69,8 +71,16 @@ func refinementsHaveNoOldFormat(t *testing.T) {
 		allowed(t, r.String(), err)
 		is(t, string(old), resource.Equal(read(t, string(old)), r), true)
 	}
-	_, err := space(8, static("eng"), dynamic("eng/ml")).MarshalOld()
+	refined := space(8, static("eng"), dynamic("eng/ml"))
+	_, err := refined.MarshalOld()
 	refused(t, "a refined reservation", err, "refined reservation")
+	list := []resource.Resource{space(8, static("eng")), refined, space(4, static("web"))}
+	mixed, err := resource.MarshalListOld(list)
+	refused(t, "a list with one", err, "refined reservation")
+	is(t, "the old format before it", strings.Contains(string(mixed), `"role":"eng"}`), true)
+	back, err := resource.ParseList(string(mixed))
+	allowed(t, "a mixed list", err)
+	same(t, "a mixed list", resource.SetOf(back...), resource.SetOf(list...))
 }
 
 // v50 and w50 are shared volumes, x50 is v50's exclusive twin.
@@ -157,6 +167,12 @@ func ancestorsAndRevocables(t *testing.T) {
 		popped, ok := r.PopReservation()
 		is(t, "popped off "+r.String(), ok && resource.Equal(popped, stack[i+1]), true)
 	}
+	for _, c := range []struct{ a, b, want int }{{0, 1, 1}, {0, 2, 2}, {0, 3, 3}, {1, 1, 1}} {
+		common := resource.ReservationAncestor(stack[c.a].Reservations, stack[c.b].Reservations)
+		is(t, "common ancestor", resource.EqualStacks(common, stack[c.want].Reservations), true)
+	}
+	is(t, "ancestor of two kinds", len(resource.ReservationAncestor(deep.Reservations, space(1, dynamic("a"), dynamic("a/b")).Reservations)), 0)
+	same(t, "flattened", resource.SetOf(stack...).Flatten(), resource.SetOf(space(32)))
 	_, ok := stack[3].PopReservation()
 	is(t, "popped off nothing", ok, false)
 	revocable := scalar("cpus", 1)
