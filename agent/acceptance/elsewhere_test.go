@@ -83,14 +83,12 @@ func runElsewhere(t *testing.T) map[string]outcome {
 	var names, pkgs []string
 	for _, ref := range elsewheres() {
 		p := placeOf(ref)
-		names, pkgs = append(names, p.top), append(pkgs, "./"+p.pkg)
-	}
-	if len(names) == 0 {
-		return nil
+		names = append(names, "^"+strings.ReplaceAll(p.test, "/", "$/^")+"$")
+		pkgs = append(pkgs, "./"+p.pkg)
 	}
 	slices.Sort(names)
 	slices.Sort(pkgs)
-	args := []string{"test", "-json", "-count=1", "-run", "^(" + strings.Join(slices.Compact(names), "|") + ")$"}
+	args := []string{"test", "-json", "-count=1", "-run", strings.Join(slices.Compact(names), "|")}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, slices.Compact(pkgs)...)...)
 	cmd.Dir = "../.."
 	var failures bytes.Buffer
@@ -102,34 +100,52 @@ func runElsewhere(t *testing.T) map[string]outcome {
 	return outcomesOf(t, out)
 }
 
-// outcomesOf reads what go test -json says. The tests of a package that has failed as a
-// whole, as when something was left behind, have not passed.
+// outcomesOf reads what go test -json says. Where a package has failed although all of its
+// tests have passed, as when they left something behind, all of them have failed.
 func outcomesOf(t *testing.T, out []byte) map[string]outcome {
 	t.Helper()
-	said, ended := map[string]string{}, map[string]outcome{}
+	said, ended, blamed := map[string]string{}, map[string]outcome{}, map[string]bool{}
+	built := "" // what the compiler says
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
-		var e struct{ Action, Package, Test, Output string }
+		var e struct {
+			Action, Package, Test, Output, ImportPath string
+		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			t.Fatalf("go test says %q: %v", lines.Bytes(), err)
 		}
 		pkg := strings.TrimPrefix(e.Package, "tenon/")
+		ref := strings.TrimSuffix(pkg+"."+e.Test, ".")
 		switch e.Action {
 		case "output":
-			said[pkg] += e.Output
-		case "pass", "fail", "skip":
-			ended[strings.TrimSuffix(pkg+"."+e.Test, ".")] = outcome(e.Action)
+			said[ref] += e.Output
+		case "build-output":
+			built += e.Output
+		case "pass", "skip", "fail":
+			ended[ref] = outcome(e.Action)
+		}
+		if e.Action == "fail" && (e.Test != "" || !blamed[pkg]) {
+			blamed[pkg] = true
+			t.Logf("%s has failed:\n%s", ref, said[ref])
+			if e.Test == "" {
+				failAll(ended, pkg)
+			}
 		}
 	}
-	for _, ref := range elsewheres() {
-		if pkg := placeOf(ref).pkg; ended[pkg] != passed && ended[pkg] != skipped {
-			ended[ref] = "fail"
-			t.Log(said[pkg])
-			delete(said, pkg)
-		}
+	if built != "" {
+		t.Logf("what does not build:\n%s", built)
 	}
 	return ended
+}
+
+// failAll fails every test of a package.
+func failAll(ended map[string]outcome, pkg string) {
+	for ref := range ended {
+		if placeOf(ref).pkg == pkg {
+			ended[ref] = "fail"
+		}
+	}
 }
 
 func TestAnOutcomeIsAsGoTestSays(t *testing.T) {
@@ -138,8 +154,17 @@ func TestAnOutcomeIsAsGoTestSays(t *testing.T) {
 {"Action":"pass","Package":"tenon/mount","Test":"TestX"}
 {"Action":"skip","Package":"tenon/mount","Test":"TestY/part"}
 {"Action":"pass","Package":"tenon/mount"}
+{"Action":"pass","Package":"tenon/agent","Test":"TestX"}
+{"Action":"fail","Package":"tenon/agent","Test":"TestY"}
+{"Action":"fail","Package":"tenon/agent"}
+{"Action":"pass","Package":"tenon/agent/pool","Test":"TestX"}
+{"Action":"fail","Package":"tenon/agent/pool"}
 `))
-	for ref, want := range map[string]outcome{"mount.TestX": passed, "mount.TestY/part": skipped, "mount.TestZ": ""} {
+	for ref, want := range map[string]outcome{
+		"mount.TestX": passed, "mount.TestY/part": skipped, "mount.TestZ": "",
+		"agent.TestX": passed, "agent.TestY": "fail",
+		"agent/pool.TestX": "fail", // its package has failed and no test is to blame
+	} {
 		if got[ref] != want {
 			t.Errorf("%s has ended with %q, want %q", ref, got[ref], want)
 		}
