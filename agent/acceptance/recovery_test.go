@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 )
 
 func totalsHaveEverything(t *testing.T) {
@@ -41,23 +42,41 @@ func moreWhileATaskRuns(t *testing.T) {
 }
 
 func configurationsThatFit(t *testing.T) {
-	n := start(t, resource.SourcePath)
-	n.must(reserve(n.disk(64, dynamic("eng"))), reserve(eng(64)))
-	const path = "PATH:/path1"
-	for _, c := range []struct {
-		key  string
-		mib  int
-		fits bool
-	}{
-		{"", 4096, true}, {"", 8192, true}, {"", 64, true}, {"", 63, false},
-		{path, 4096, true}, {path, 8192, true}, {path, 64, true}, {path, 63, false},
-	} {
-		if err := n.restartOn("boot-1", c.key, c.mib); (err == nil) != c.fits {
-			t.Errorf("restart with %d MiB of disk %q: %v, want it to fit: %t", c.mib, c.key, err, c.fits)
-		}
+	root := func(unreserved, reserved float64, role string) volume.Disk {
+		d := configured(space(unreserved + reserved))
+		d.Parts = []volume.Part{{Size: space(unreserved).Scalar}, {Reservations: []resource.Reservation{static(role)}, Size: space(reserved).Scalar}}
+		return d
 	}
-	allowed(t, "restart as it was", n.restartOn("boot-1", "", 4096))
-	is(t, "both reservations", n.all().Contains(eng(64)) && n.all().Contains(n.disk(64, dynamic("eng"))), true)
+	path, mount := configured(on(resource.SourcePath, "/path1", space(1024))), configured(on(resource.SourceMount, "/mount1", space(1024)))
+	small := configured(on(resource.SourcePath, "/path1", space(63)))
+	n := startOn(t, resource.SourcePath, root(512, 512, "web"), path)
+	v := vol(space(64, static("web")), "id")
+	n.must(create(v), reserve(eng(64), n.disk(64, dynamic("eng"))))
+	for _, c := range []struct {
+		what  string
+		disks []volume.Disk
+		fits  bool
+	}{
+		{"as it was", []volume.Disk{root(512, 512, "web"), path}, true},
+		{"with more of all", []volume.Disk{root(1024, 1024, "web"), path}, true},
+		{"with just what is taken", []volume.Disk{root(64, 64, "web"), path}, true},
+		{"with less that is unreserved", []volume.Disk{root(63, 961, "web"), path}, false},
+		{"with less for the role, and as much in all", []volume.Disk{root(961, 63, "web"), path}, false},
+		{"with another role", []volume.Disk{root(512, 512, "ads"), path}, false},
+		{"with too small a PATH disk", []volume.Disk{root(512, 512, "web"), small}, false},
+		{"without the PATH disk", []volume.Disk{root(512, 512, "web")}, false},
+		{"with a MOUNT disk more", []volume.Disk{root(512, 512, "web"), path, mount}, true},
+		{"without it again, as nobody has it", []volume.Disk{root(512, 512, "web"), path}, true},
+	} {
+		err := n.restartWith("boot-1", c.disks...)
+		if !c.fits {
+			refused(t, c.what, err, "Incompatible agent resources")
+			continue
+		}
+		allowed(t, c.what, err)
+		taken := n.all().Filter(func(r resource.Resource) bool { return r.NeedsCheckpoint() })
+		same(t, c.what, taken, resource.SetOf(v, eng(64), n.disk(64, dynamic("eng"))))
+	}
 }
 
 func allocationsComeOff(t *testing.T) {

@@ -54,7 +54,7 @@ func moreIsCompatible(t *testing.T) {
 func lessIsIncompatible(t *testing.T) {
 	n := start(t, root)
 	n.must(reserve(eng(64)))
-	refused(t, "restart with less than is reserved", n.restartOn("boot-1", "", 63), "reserved")
+	refused(t, "restart with less than is reserved", n.restartOn("boot-1", "", 63), "Incompatible agent resources")
 	allowed(t, "restart with all of it", n.restartOn("boot-1", "", 64))
 	is(t, "reservation", n.all().Contains(eng(64)), true)
 }

@@ -83,7 +83,7 @@ func lessAfterAReboot(t *testing.T, kind resource.SourceType) {
 	n, v1, v2 := withTwo(t, kind, vol)
 	n.k.Reboot()
 	key := n.named("eng/v1").Disk
-	refused(t, "restart with 1,023 MiB", n.restartOn("boot-2", key, 1023), "reserved")
+	refused(t, "restart with 1,023 MiB", n.restartOn("boot-2", key, 1023), "Incompatible agent resources")
 	allowed(t, "restart with the old size", n.restartOn("boot-2", key, 4096))
 	n.has("afterwards", v1, v2)
 }
