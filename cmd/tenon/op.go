@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -60,32 +59,4 @@ func readInput(c *cli.Context, name string) ([]byte, error) {
 		return io.ReadAll(c.App.Reader)
 	}
 	return os.ReadFile(name)
-}
-
-// describeOperation says in one line what an operation has done.
-func describeOperation(op resource.Operation) string {
-	var done []string
-	for _, r := range op.Resources() {
-		done = append(done, describeResult(op.Type, r))
-	}
-	return strings.ToLower(op.Type) + " " + strings.Join(done, ", ")
-}
-
-func describeResult(kind string, r resource.Resource) string {
-	where := rootDisk
-	if r.Disk != nil && r.Disk.Source != nil {
-		where = clean(r.Disk.Source.Key())
-	}
-	size, role := r.Scalar.Bytes(), ""
-	if n := len(r.Reservations); n > 0 {
-		role = r.Reservations[n-1].Role
-	}
-	if !r.IsVolume() {
-		return fmt.Sprintf("%s of disk %s for role %s", size, where, clean(role))
-	}
-	text := fmt.Sprintf("volume %s (%s", clean(role+"/"+r.Disk.Persistence.ID), size)
-	if r.Shared {
-		text += ", shared"
-	}
-	return text + ") on disk " + where
 }

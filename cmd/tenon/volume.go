@@ -65,12 +65,12 @@ func volumeCreate(c *cli.Context) error {
 		return err
 	}
 	return show(c, v, func(p *page) {
-		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), v.Size, access(v), clean(v.Disk), v.UUID)
+		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), v.Size, accessOf(v), clean(v.Disk), v.UUID)
 	})
 }
 
-// access says in a word how many tasks may have a volume.
-func access(v wire.Volume) string {
+// accessOf says in a word how many tasks may have a volume.
+func accessOf(v wire.Volume) string {
 	if v.Shared {
 		return "shared"
 	}
@@ -125,7 +125,7 @@ func (p *page) volumes(list []wire.Volume) {
 	var rows [][]string
 	for _, v := range list {
 		rows = append(rows, []string{
-			clean(v.Name), v.Size.String(), access(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
+			clean(v.Name), v.Size.String(), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
 		})
 	}
 	p.table([]column{{"name", false}, {"size", true}, {"access", false}, {"state", false}, {"holders", true}, {"disk", false}, {"age", true}}, rows)
@@ -159,7 +159,7 @@ func (p *page) volume(v wire.Volume) {
 		{"name", p.paint(bold, clean(v.Name))},
 		{"uuid", string(v.UUID)},
 		{"size", v.Size.String()},
-		{"access", access(v)},
+		{"access", accessOf(v)},
 		{"state", p.state(v.State)},
 		{"disk", clean(v.Disk)},
 		{"container path", clean(v.ContainerPath)},
