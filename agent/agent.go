@@ -72,6 +72,7 @@ type Options struct {
 	Host    volume.HostInfo
 	Log     *slog.Logger
 	Now     func() time.Time
+	Meter   Meter
 	// Crash, if set, is called by name at every point where a crash is interesting:
 	// "append", "synced", "settle", and "STEP:before" and "STEP:after" for each step.
 	// Tests end the process there.
@@ -84,6 +85,7 @@ type Agent struct {
 	journal Journal
 	log     *slog.Logger
 	now     func() time.Time
+	meter   Meter
 	crash   func(string)
 	queue   *queue
 	work    sync.WaitGroup // snapshots and the lease loop
@@ -111,12 +113,15 @@ type version struct {
 // tasks that have ended goes on behind it.
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, crash: o.Crash, changed: make(chan struct{})}
+	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, crash: o.Crash, changed: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	if a.now == nil {
 		a.now = func() time.Time { return time.Now().UTC() }
+	}
+	if a.meter == nil {
+		a.meter = unmetered{}
 	}
 	if a.crash == nil {
 		a.crash = func(string) {}

@@ -65,7 +65,9 @@ func encode(changes []volume.Change) (records []checkpoint.Record, durable bool,
 // await makes a version durable, as far as it must be, and shows it to readers. Calls
 // at the same time share one flush of the disk.
 func (a *Agent) await(v version) error {
+	start := a.now()
 	err := a.journal.Sync(context.Background(), v.needs)
+	a.meter.Sync(err, a.now().Sub(start))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {

@@ -37,7 +37,12 @@ func (a *Agent) Ask(ctx context.Context, r Request) (*volume.State, error) {
 	if r.DryRun {
 		return a.try(ctx, r)
 	}
-	if _, err := a.do(ctx, r); err != nil {
+	start := a.now()
+	_, err := a.do(ctx, r)
+	for _, op := range r.Operations {
+		a.meter.Operation(op.Name(), err, a.now().Sub(start))
+	}
+	if err != nil {
 		return nil, err
 	}
 	return a.State(), nil

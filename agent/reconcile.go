@@ -69,6 +69,7 @@ func (a *Agent) step(ctx context.Context, s *volume.State, step volume.Step) err
 	a.crash(string(step.Kind) + ":before")
 	start := a.now()
 	err := a.kernel.Do(ctx, s, step)
+	a.meter.Step(step.Kind, err, a.now().Sub(start))
 	if err != nil {
 		return err
 	}

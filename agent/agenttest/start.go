@@ -21,18 +21,29 @@ func Start(t testing.TB, k *Kernel) *agent.Agent {
 	return a
 }
 
+// StartWith is Start with options of the caller's besides kernel, journal and boot.
+func StartWith(t testing.TB, k *Kernel, o agent.Options) *agent.Agent {
+	t.Helper()
+	a, _ := start(t, k, t.TempDir(), "boot-1", o)
+	return a
+}
+
 // StartOn is Start with a journal directory and a boot of the caller's, so that an agent
 // can be started again on what another one left. stop ends it before the test does.
 func StartOn(t testing.TB, k *Kernel, dir, boot string) (a *agent.Agent, stop func()) {
+	t.Helper()
+	return start(t, k, dir, boot, agent.Options{})
+}
+
+func start(t testing.TB, k *Kernel, dir, boot string, o agent.Options) (a *agent.Agent, stop func()) {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	j, err := checkpoint.Open(dir, checkpoint.Options{Logger: quiet})
 	if err != nil {
 		t.Fatalf("open journal: %v", err)
 	}
-	a, err = agent.Start(context.Background(), agent.Options{
-		Kernel: k, Journal: j, Boot: boot, Disks: k.Disks(), Log: quiet, Now: ticking(),
-	})
+	o.Kernel, o.Journal, o.Boot, o.Disks, o.Log, o.Now = k, j, boot, k.Disks(), quiet, ticking()
+	a, err = agent.Start(context.Background(), o)
 	if err != nil {
 		_ = j.Close()
 		t.Fatalf("start agent: %v", err)

@@ -73,8 +73,13 @@ type Identified struct {
 // Refused with ErrNotFound, or ErrPending while it is at work.
 type Acknowledge struct{ ID string }
 
-// Name is the operation's own verb.
-func (o Identified) Name() string { return strings.ToLower(o.Type) }
+// Name is the verb of what it groups, which is all of one kind.
+func (o Identified) Name() string {
+	if len(o.Operations) > 0 {
+		return o.Operations[0].Name()
+	}
+	return strings.ToLower(o.Type)
+}
 
 // Name is "acknowledge".
 func (Acknowledge) Name() string { return "acknowledge" }
@@ -92,6 +97,9 @@ func (o Identified) apply(d *draft) error {
 		}
 	}
 	for _, op := range o.Operations {
+		if _, group := op.(Identified); group {
+			return refuse(ErrInvalid, "operation id %q is for a group that has another group with an id in it", o.ID)
+		}
 		if err := d.do(op); err != nil {
 			return err
 		}
@@ -113,10 +121,10 @@ func (o Identified) again(d *draft, old *OperationStatus) error {
 		old = first
 	}
 	for _, id := range slices.Concat(old.Making, old.Removing) {
-		d.touch(UnitOfVolume(id))
+		d.recalled = append(d.recalled, UnitOfVolume(id))
 	}
 	for _, t := range old.Attaching {
-		d.touch(t.Unit())
+		d.recalled = append(d.recalled, t.Unit())
 	}
 	return nil
 }
@@ -131,7 +139,7 @@ func (d *draft) record() error {
 		return err
 	}
 	first := d.identified[0]
-	first.await(d.changes)
+	first.await(d)
 	for _, o := range d.identified {
 		if first.done() {
 			o.State = OperationFinished
@@ -143,20 +151,21 @@ func (d *draft) record() error {
 	return nil
 }
 
-// await notes what has to come about for changes to be real.
-func (o *OperationStatus) await(changes []Change) {
-	noted := map[UUID]Phase{}
-	for _, c := range changes {
-		switch v, a := c.Volume, c.Attachment; {
-		case v != nil && v.Phase != Ready && noted[v.UUID] != v.Phase:
-			noted[v.UUID] = v.Phase
-			if v.Phase == Creating {
+// await notes what has to come about of what the batch touches for it to be finished.
+func (o *OperationStatus) await(d *draft) {
+	for _, u := range d.touched {
+		switch u.Kind {
+		case VolumeUnit:
+			switch v, _ := d.Volume(u.Volume); v.Phase {
+			case Creating:
 				o.Making = append(o.Making, v.UUID)
-			} else {
+			case Destroying:
 				o.Removing = append(o.Removing, v.UUID)
 			}
-		case a != nil && a.Via == ByPath && !a.Gone:
-			o.Attaching = append(o.Attaching, Target{Volume: a.Volume, Task: a.Task, Path: a.Path})
+		case AttachmentUnit:
+			if a, ok := d.Attachment(u); ok && a.Via == ByPath && !a.Gone {
+				o.Attaching = append(o.Attaching, Target{Volume: a.Volume, Task: a.Task, Path: a.Path})
+			}
 		}
 	}
 }
@@ -255,83 +264,4 @@ func (w *writer) dropOperation(id string) {
 		w.operations.Delete(old)
 		w.byAge.Delete(old)
 	}
-}
-
-// progress makes the changes of operations at work that a unit's settling brings on: s has
-// what was settled already. mounted says that the unit, an attachment, is mounted.
-func progress(s *State, u Unit, mounted bool) (changes []Change) {
-	for _, o := range s.atWork() {
-		n := *o
-		switch {
-		case u.Kind == VolumeUnit && slices.Contains(o.Making, u.Volume):
-			n.made(s, u.Volume)
-		case u.Kind == VolumeUnit && slices.Contains(o.Removing, u.Volume):
-			n.removed(s)
-		case u.Kind == AttachmentUnit && slices.ContainsFunc(o.Attaching, func(t Target) bool { return t.Unit() == u }):
-			n.attached(s, u, mounted)
-		default:
-			continue
-		}
-		if n.State == OperationPending && n.done() {
-			n.State = OperationFinished
-		}
-		if n.State != OperationPending {
-			changes = append(changes, s.endBatch(&n)...)
-		} else if len(n.Attaching) < len(o.Attaching) {
-			changes = append(changes, Change{Operation: &n, Relaxed: true})
-		}
-	}
-	return changes
-}
-
-// endBatch ends an operation, and those that end with it.
-func (s *State) endBatch(first *OperationStatus) []Change {
-	changes := []Change{{Operation: first, Relaxed: true}}
-	for _, o := range s.atWork() {
-		if o.With == first.ID {
-			n := *o
-			n.State, n.Message, n.With = first.State, first.Message, ""
-			changes = append(changes, Change{Operation: &n, Relaxed: true})
-		}
-	}
-	return changes
-}
-
-// made looks whether the volumes that were to be made are: for all at once, so that each of
-// many costs no record, and the last first, since they are made in order.
-func (o *OperationStatus) made(s *State, one UUID) {
-	if v, ok := s.Volume(one); !ok || v.Phase == Destroying {
-		o.fail("a volume that it was to make was destroyed before it was ready")
-		return
-	}
-	for _, id := range slices.Backward(o.Making) {
-		if v, ok := s.Volume(id); ok && v.Phase != Ready {
-			return
-		}
-	}
-	o.Making = nil
-}
-
-// removed looks whether the volumes that were to be removed are.
-func (o *OperationStatus) removed(s *State) {
-	for _, id := range slices.Backward(o.Removing) {
-		if _, there := s.Volume(id); there {
-			return
-		}
-	}
-	o.Removing = nil
-}
-
-// attached notes that one of the attachments is mounted, or will never be.
-func (o *OperationStatus) attached(s *State, u Unit, mounted bool) {
-	if a, ok := s.Attachment(u); !ok || a.Gone {
-		o.fail("a volume was detached before it was mounted")
-	} else if mounted {
-		o.Attaching = slices.DeleteFunc(slices.Clone(o.Attaching), func(t Target) bool { return t.Unit() == u })
-	}
-}
-
-func (o *OperationStatus) fail(why string) {
-	o.State, o.Message, o.With = OperationFailed, why, ""
-	o.Making, o.Removing, o.Attaching = nil, nil, nil
 }

@@ -32,11 +32,12 @@ var directions = []struct {
 	{"agent/agenttest", []string{"agent", "agent/volume", "agent/resource", "checkpoint/..."}},
 	{"agent/api", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/client", []string{"agent/wire", "agent/resource", "agent/volume"}},
+	{"agent/metrics", []string{"agent", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/csi", []string{"agent", "agent/volume", "agent/resource"}},
 	{"agent/master/...", []string{"agent", "agent/volume", "agent/resource", "agent/wire", "agent/master"}},
 
 	{"cmd/tenon", []string{"agent", "agent/access", "agent/resource", "agent/volume", "agent/host", "agent/config", "agent/wire",
-		"agent/api", "agent/client", "agent/csi", "agent/master/...", "agent/pool",
+		"agent/api", "agent/client", "agent/csi", "agent/master/...", "agent/metrics", "agent/pool",
 		"mount", "isolator/...", "systemd", "checkpoint"}},
 }
 

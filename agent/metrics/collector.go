@@ -1,0 +1,137 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+)
+
+// collector reads the newest version of the state at each scrape.
+type collector struct{ agent Agent }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tenon_"+name, help, labels, nil)
+}
+
+var (
+	healthyDesc     = desc("healthy", "Whether the agent can do its work.")
+	indexDesc       = desc("state_index", "Version of the state, grows while the agent runs.")
+	tasksDesc       = desc("tasks", "Tasks that have or have claimed volumes.")
+	attachmentsDesc = desc("attachments", "Uses of volumes by tasks.")
+	faultsDesc      = desc("faults", "Disks, volumes, tasks and attachments that are not what they should be, by kind.", "unit", "kind")
+	pendingDesc     = desc("operations_pending", "Operations with ids that are at work.")
+
+	diskTotalDesc = desc("disk_total_bytes", "Space of a disk as configured.", "disk")
+	diskFreeDesc  = desc("disk_unreserved_bytes", "Space of a disk that is reserved to nobody.", "disk")
+	diskOpenDesc  = desc("disk_uncarved_bytes", "Space of a disk that no volume is made of.", "disk")
+	diskUpDesc    = desc("disk_available", "Whether a disk is there.", "disk")
+
+	volumesDesc  = desc("volumes", "Volumes by phase.", "phase")
+	carvedDesc   = desc("volumes_size_bytes", "Sizes of all volumes together.")
+	sizeDesc     = desc("volume_size_bytes", "Size of a volume, which is its limit.", "volume")
+	holdersDesc  = desc("volume_holders", "Tasks that hold a volume.", "volume")
+	unlistedDesc = desc("volumes_unlisted", "Volumes that have no series of their own because there are too many.")
+)
+
+// Describe names no metric, since which there are depends on the state.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads one version.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s := c.agent.State()
+	g := gauges(out)
+	g.set(healthyDesc, truth(c.agent.Health() == nil))
+	g.set(indexDesc, float64(s.Version))
+	g.set(tasksDesc, float64(s.CountTasks()))
+	g.set(attachmentsDesc, float64(s.CountAttachments()))
+	g.faults(s)
+	g.operations(s)
+	g.disks(s)
+	g.volumes(s)
+}
+
+// gauges is where the metrics of a scrape go.
+type gauges chan<- prometheus.Metric
+
+func (g gauges) set(d *prometheus.Desc, value float64, labels ...string) {
+	g <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+var unitNames = map[volume.UnitKind]string{
+	volume.DiskUnit: "disk", volume.VolumeUnit: "volume", volume.TaskUnit: "task", volume.AttachmentUnit: "attachment",
+}
+
+func (g gauges) faults(s *volume.State) {
+	type key struct{ unit, kind string }
+	counts := map[key]int{}
+	for u, f := range s.Faults() {
+		counts[key{unitNames[u.Kind], wire.KindName(f.Kind)}]++
+	}
+	for k, n := range counts {
+		g.set(faultsDesc, float64(n), k.unit, k.kind)
+	}
+}
+
+func (g gauges) operations(s *volume.State) {
+	n := 0
+	for o := range s.Operations() {
+		if o.State != volume.OperationPending {
+			break // those at work come first
+		}
+		n++
+	}
+	g.set(pendingDesc, float64(n))
+}
+
+func (g gauges) disks(s *volume.State) {
+	uncarved := map[string]resource.Scalar{}
+	for a := range s.Accounts() {
+		uncarved[a.Disk] += a.Free
+	}
+	for d := range s.Disks() {
+		if d.Absent {
+			continue
+		}
+		name := volume.DiskName(d.Key)
+		_, bad := s.Fault(volume.UnitOfDisk(d.Key))
+		g.set(diskTotalDesc, bytes(d.Total), name)
+		g.set(diskFreeDesc, bytes(s.Free(d.Key, nil)), name)
+		g.set(diskOpenDesc, bytes(uncarved[d.Key]), name)
+		g.set(diskUpDesc, truth(!bad), name)
+	}
+}
+
+func (g gauges) volumes(s *volume.State) {
+	phases := map[volume.Phase]int{volume.Creating: 0, volume.Ready: 0}
+	var carved resource.Scalar
+	listed, unlisted := 0, 0
+	for v := range s.Volumes(volume.Name{}) {
+		phases[v.Phase]++
+		carved += v.Size
+		if listed == maxVolumes {
+			unlisted++
+			continue
+		}
+		listed++
+		g.set(sizeDesc, bytes(v.Size), v.Name.String())
+		g.set(holdersDesc, float64(len(s.Holders(v.UUID))), v.Name.String())
+	}
+	live, all := s.CountVolumes()
+	phases[volume.Destroying] = all - live
+	for phase, n := range phases {
+		g.set(volumesDesc, float64(n), string(phase))
+	}
+	g.set(carvedDesc, bytes(carved))
+	g.set(unlistedDesc, float64(unlisted))
+}
+
+func bytes(n resource.Scalar) float64 { return float64(n.Bytes()) }
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,99 @@
+// Package metrics shows an agent to Prometheus: what it has, what is wrong with it, what it
+// does and how long that takes. It reads versions of the state and is an agent.Meter; it
+// decides nothing and keeps nothing but counters.
+//
+// Labels are bounded: operations, steps, kinds and outcomes are of fixed sets, disks are
+// those of the configuration. Volumes have series of their own up to a limit, above which
+// only the sums are shown and tenon_volumes_unlisted says how many are missing.
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+)
+
+// maxVolumes is how many volumes have series of their own.
+const maxVolumes = 1000
+
+// Metrics are those of one agent. Its methods may be called at the same time.
+type Metrics struct {
+	registry   *prometheus.Registry
+	operations *prometheus.HistogramVec
+	steps      *prometheus.HistogramVec
+	syncs      *prometheus.HistogramVec
+}
+
+// buckets go from the 100 µs of an attach to the minute that a request may take.
+var buckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60}
+
+// New makes the metrics of a program's version. They count from now on; Watch adds the
+// agent itself.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		operations: histogram("operation_duration_seconds", "Operations by verb and outcome, until all they touched had converged.",
+			"operation", "outcome"),
+		steps: histogram("step_duration_seconds", "Effects on the kernel or a disk by step and outcome.", "step", "outcome"),
+		syncs: histogram("journal_sync_duration_seconds", "Waits for the journal to be durable, by outcome.", "outcome"),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tenon_build_info", Help: "1, with the program's version.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.operations, m.steps, m.syncs, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{Namespace: "tenon"}))
+	return m
+}
+
+func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tenon_" + name, Help: help, Buckets: buckets}, labels)
+}
+
+// Agent is what is shown: *agent.Agent is one.
+type Agent interface {
+	// State is the newest version.
+	State() *volume.State
+	// Health is nil while the agent can do its work.
+	Health() error
+}
+
+// Watch shows an agent from now on; once.
+func (m *Metrics) Watch(a Agent) { m.registry.MustRegister(&collector{agent: a}) }
+
+// Register adds collectors of others, such as masters'.
+func (m *Metrics) Register(c prometheus.Collector) error { return m.registry.Register(c) }
+
+// Handler answers GET /metrics in the formats of Prometheus and OpenMetrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+}
+
+// Operation counts an operation.
+func (m *Metrics) Operation(name string, err error, took time.Duration) {
+	m.operations.WithLabelValues(name, outcome(err)).Observe(took.Seconds())
+}
+
+// Step counts a step.
+func (m *Metrics) Step(kind volume.StepKind, err error, took time.Duration) {
+	m.steps.WithLabelValues(string(kind), outcome(err)).Observe(took.Seconds())
+}
+
+// Sync counts a wait for the journal.
+func (m *Metrics) Sync(err error, took time.Duration) {
+	m.syncs.WithLabelValues(outcome(err)).Observe(took.Seconds())
+}
+
+// outcome is "ok", or the kind of an error.
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return wire.ProblemOf(err).Kind
+}
