@@ -99,13 +99,15 @@ type Agent struct {
 	failed   error                        // why the journal takes nothing more; guarded by mu
 	stopping bool                         // guarded by mu
 	changed  chan struct{}                // closed when a version is published; guarded by mu
+	history  history                      // of published versions; guarded by mu
 	current  atomic.Pointer[volume.State] // newest version that readers see
 }
 
 // version is a State with what must be durable before anyone is told of it.
 type version struct {
-	state *volume.State
-	needs checkpoint.Position
+	state   *volume.State
+	needs   checkpoint.Position
+	changes []volume.Change // since the version before
 }
 
 // Start loads the journal, fits it to the configuration and to the running boot, and
@@ -155,6 +157,7 @@ func (a *Agent) load() error {
 		return fmt.Errorf("%w (look at it with: tenon checkpoint show)", err)
 	}
 	a.head = volume.Empty().With(changes...)
+	a.history.begin = a.head.Version
 	a.current.Store(a.head)
 	return nil
 }

@@ -24,7 +24,7 @@ func (a *Agent) commit(decide func(*volume.State) (volume.Outcome, error)) (vers
 	}
 	out, err := decide(a.head)
 	if err != nil || len(out.Changes) == 0 {
-		return version{a.head, a.needs}, err
+		return version{state: a.head, needs: a.needs}, err
 	}
 	records, durable, err := encode(out.Changes)
 	if err != nil {
@@ -41,9 +41,9 @@ func (a *Agent) commit(decide func(*volume.State) (volume.Outcome, error)) (vers
 		}
 	}
 	a.head = out.Next
-	a.pending = append(a.pending, version{a.head, a.needs})
+	a.pending = append(a.pending, version{a.head, a.needs, out.Changes})
 	a.compact()
-	return version{a.head, a.needs}, nil
+	return version{state: a.head, needs: a.needs}, nil
 }
 
 // encode gives the records of the changes that are stored.
@@ -87,6 +87,9 @@ func (a *Agent) publish(p checkpoint.Position) {
 	}
 	if n == 0 {
 		return
+	}
+	for _, v := range a.pending[:n] {
+		a.history.add(Event{v.state.Version, v.changes})
 	}
 	a.current.Store(a.pending[n-1].state)
 	a.pending = append(a.pending[:0:0], a.pending[n:]...)
