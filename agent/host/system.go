@@ -34,13 +34,33 @@ func OfferedSize(dir string) (resource.Bytes, error) {
 		return 0, fmt.Errorf("size of the disk: %w", err)
 	}
 	defer f.Close()
-	p, err := pool.Open(f)
+	total, err := sizeOf(f)
+	return offered(total), err
+}
+
+// WholeSize is the size of the file system that is mounted at dir: what a MOUNT disk
+// offers, all of it to one volume. Where nothing is mounted it is an error.
+func WholeSize(dir string) (resource.Bytes, error) {
+	f, err := mount.OpenDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("size of the disk: %w", err)
+	}
+	defer f.Close()
+	if err := (&disk{dir: dir, mount: true}).checkMount(f); err != nil {
+		return 0, err
+	}
+	return sizeOf(f)
+}
+
+// sizeOf is the size of the file system that a directory is on.
+func sizeOf(dir *os.File) (resource.Bytes, error) {
+	p, err := pool.Open(dir)
 	if err != nil {
 		return 0, err
 	}
 	defer p.Close()
 	space, err := p.Space()
-	return offered(space.Total), err
+	return space.Total, err
 }
 
 func offered(total resource.Bytes) resource.Bytes {
