@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Disks        map[string]string // directory of the pool by key of the disk; "" is the root disk
 	SandboxRoots []string          // absolute; the first is where the agent's own sandboxes are
+	SharedRoots  []string          // more of them, which stay mounted as they are (sandbox.OpenShared)
 	CgroupParent string            // "" is beneath the agent's own cgroup
 	Log          *slog.Logger
 }
@@ -51,8 +52,8 @@ type Host struct {
 }
 
 // Open prepares the sandbox roots: each is made if it is missing, and becomes a private
-// mount of its own. Disks are opened when they are looked at: one that is missing is only
-// unavailable, and the directory of the root disk is made when its pool is.
+// mount of its own unless it is shared. Disks are opened when they are looked at: one that
+// is missing is only unavailable, and the directory of the root disk is made when its pool is.
 func Open(o Options) (_ *Host, err error) {
 	h := &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
 		lost: make(chan string), done: make(chan struct{})}
@@ -64,12 +65,11 @@ func Open(o Options) (_ *Host, err error) {
 	for key, dir := range o.Disks {
 		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":")}
 	}
-	for _, path := range o.SandboxRoots {
-		r, err := sandbox.OpenRoot(path)
-		if err != nil {
-			return nil, fmt.Errorf("sandbox root: %w", err)
-		}
-		h.roots = append(h.roots, r)
+	if err := h.openRoots(o.SandboxRoots, sandbox.OpenRoot); err != nil {
+		return nil, err
+	}
+	if err := h.openRoots(o.SharedRoots, sandbox.OpenShared); err != nil {
+		return nil, err
 	}
 	if h.groups, err = cgroup.Open(cgroup.Options{Parent: o.CgroupParent}); err != nil {
 		if !errors.Is(err, cgroup.ErrUnsupported) {
@@ -81,6 +81,17 @@ func Open(o Options) (_ *Host, err error) {
 		h.work.Go(h.forward)
 	}
 	return h, err
+}
+
+func (h *Host) openRoots(paths []string, open func(string) (*sandbox.Root, error)) error {
+	for _, path := range paths {
+		r, err := open(path)
+		if err != nil {
+			return fmt.Errorf("sandbox root: %w", err)
+		}
+		h.roots = append(h.roots, r)
+	}
+	return nil
 }
 
 // forward passes on whose lease may have ended; whoever looks and finds it held after

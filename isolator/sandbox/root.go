@@ -11,7 +11,8 @@
 //     resolved by descriptor beneath it, through no symlink and no mount; what was
 //     resolved is used by descriptor; what was mounted is verified afterwards.
 //   - Sandboxes lie on a private mount of their own, so that nothing mounted in
-//     them propagates, and no directory of one can be renamed to the outside.
+//     them propagates, and no directory of one can be renamed to the outside; but for
+//     those of OpenShared, which are made to be seen elsewhere.
 //   - Nothing mounted is ever removed with a sandbox, and no directory that was not
 //     made here: each has a Mark.
 //
@@ -42,7 +43,7 @@ const (
 // Root is a directory in which sandboxes may lie.
 type Root struct {
 	path string
-	dir  *os.File // O_PATH, the root of its own mount
+	dir  *os.File // O_PATH, the root of its own mount unless it is shared
 	attr string   // name of the attribute that marks sandboxes
 }
 
@@ -57,11 +58,31 @@ func OpenRoot(path string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount sandbox root %s: %w", path, err)
 	}
+	return rootAt(path, dir)
+}
+
+// rootAt takes over the open directory of a root.
+func rootAt(path string, dir *os.File) (*Root, error) {
 	attr, err := markName(dir)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("look into sandbox root: %w", err), dir.Close())
 	}
 	return &Root{path: path, dir: dir, attr: attr}, nil
+}
+
+// OpenShared opens the allowed sandbox root at path, which is trusted, and leaves it
+// mounted as it is: what is attached beneath it propagates to wherever its mount does, and
+// what others have mounted there stays in sight. It is for directories of another program
+// that makes the sandboxes and starts the tasks (the kubelet's, say). A missing one is made.
+func OpenShared(path string) (*Root, error) {
+	if err := makeRoot(path); err != nil {
+		return nil, fmt.Errorf("make sandbox root: %w", err)
+	}
+	dir, err := mount.OpenDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("open sandbox root: %w", err)
+	}
+	return rootAt(path, dir)
 }
 
 // makeRoot makes the directory and, with mode 0755, what is missing above it.
