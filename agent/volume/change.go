@@ -25,6 +25,8 @@ type Change struct {
 	// Relaxed says that a power cut may take the change although it is one of those that are
 	// waited for: whatever it tells would be seen again.
 	Relaxed bool `json:"-"`
+	// Passing says that the change is not stored: the next start sees again what it tells.
+	Passing bool `json:"-"`
 }
 
 // Drop names what is no more: a volume, a task, an attachment by all three, or what is
@@ -44,7 +46,7 @@ type FaultOf struct {
 
 // Stored says whether the change belongs in the journal.
 func (c Change) Stored() bool {
-	return c.Fault == nil && c.Host == nil && (c.Account == nil || c.Account.stored())
+	return !c.Passing && c.Fault == nil && c.Host == nil && (c.Account == nil || c.Account.stored())
 }
 
 // Durable says whether whoever asked for the change must wait until it survives a
@@ -52,7 +54,7 @@ func (c Change) Stored() bool {
 // Relaxed and the end of a tombstone are seen again by looking.
 func (c Change) Durable() bool {
 	switch {
-	case c.Relaxed:
+	case c.Relaxed || c.Passing:
 		return false
 	case c.Account != nil:
 		return c.Account.stored()

@@ -8,8 +8,8 @@ import (
 )
 
 // Configure makes the changes that fit a loaded state to the configuration and to the
-// running boot: an identity for a new agent, the end of the last boot's tasks, disks
-// with their sizes, and what of each is not taken. env.NewUUID names new pools.
+// running boot: an identity for a new agent, the end of the last boot's tasks and of what was
+// to launch them, disks with their sizes, and what of each is not taken. env.NewUUID names new pools.
 //
 // What is reserved at run time or carved into volumes must still have its place: refused
 // with ErrInsufficient where a disk is gone, or is configured smaller than what is taken
@@ -48,7 +48,7 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 			changes = append(changes, Change{Disk: &absent})
 		}
 	}
-	return changes, nil
+	return append(changes, s.With(changes...).resume(s.Boot != boot)...), nil
 }
 
 // bind joins a configured disk with what the journal knows of it.

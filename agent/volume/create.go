@@ -75,10 +75,10 @@ func (o Create) checkPrincipal() error {
 		return nil
 	case p == nil:
 		return refuse(ErrInvalid, "Create volume operation attempted by principal '%s', but there is a volume in the operation "+
-			"with no principal set in 'disk.persistence': %s", o.Principal, o.Volume)
+			"with no principal set in 'disk.persistence': %s; set it to '%s'", o.Principal, o.Volume, o.Principal)
 	default:
 		return refuse(ErrInvalid, "Create volume operation attempted by authenticated principal '%s', which does not match a volume "+
-			"in the operation with principal '%s' set in 'disk.persistence': %s", o.Principal, *p, o.Volume)
+			"in the operation with principal '%s' set in 'disk.persistence': %s; set it to '%s'", o.Principal, *p, o.Volume, o.Principal)
 	}
 }
 
@@ -160,7 +160,7 @@ func (o Destroy) apply(d *draft) error {
 	end := *v
 	end.Phase = Destroying
 	d.put(Change{Volume: &end})
-	d.expect(v.UUID, v.Disk, Part{v.Reservations, v.Size})
+	d.endings.expect(&end)
 	return nil
 }
 

@@ -71,7 +71,19 @@ func (d *Disk) sound() bool {
 func (v *Volume) sound() bool {
 	known := v.Phase == Creating || v.Phase == Ready || v.Phase == Destroying
 	return known && v.UUID != "" && v.ID != "" && v.Size > 0 && len(v.Reservations) > 0 &&
-		v.Role == v.Reservations[len(v.Reservations)-1].Role
+		v.Role == v.Reservations[len(v.Reservations)-1].Role && v.soundBack()
+}
+
+// soundBack says whether all of a tombstone's space, and no more, comes back.
+func (v *Volume) soundBack() bool {
+	left := v.Size
+	for _, p := range v.Back {
+		if p.Size <= 0 || p.Size > left || v.Phase != Destroying {
+			return false
+		}
+		left -= p.Size
+	}
+	return len(v.Back) == 0 || left == 0
 }
 
 func (a *Attachment) sound() bool {

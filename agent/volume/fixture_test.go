@@ -49,6 +49,37 @@ func machine(t testing.TB) *State {
 	return s
 }
 
+const mountDisk = "MOUNT:/mnt/m"
+
+func mountSource() *resource.Source {
+	root := "/mnt/m"
+	return &resource.Source{Type: resource.SourceMount, Mount: &resource.Root{Root: &root}}
+}
+
+// divided is a running agent's state whose root disk has 3,000 MiB unreserved and 1,000 that
+// are role web's statically, besides a MOUNT disk of 500.
+func divided(t testing.TB) *State {
+	t.Helper()
+	changes, err := Configure(Empty(), numberedAs("agent"), "boot-1", []Disk{staticDisk(3000, 1000), wholeDisk(500)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Empty().With(changes...)
+}
+
+// staticDisk is a root disk, some of which is role web's.
+func staticDisk(unreserved, web resource.Scalar) Disk {
+	return Disk{Total: (unreserved + web) * resource.One, Parts: []Part{{Size: unreserved * resource.One}, {staticWeb(), web * resource.One}}}
+}
+
+func staticWeb() []resource.Reservation {
+	return []resource.Reservation{{Type: resource.Static, Role: "web"}}
+}
+
+func wholeDisk(n resource.Scalar) Disk {
+	return Disk{Key: mountDisk, Source: mountSource(), Total: n * resource.One}
+}
+
 // mustApply applies operations one by one and makes every volume ready.
 func mustApply(t testing.TB, s *State, env Env, ops ...Operation) *State {
 	t.Helper()
@@ -98,6 +129,11 @@ func on(r resource.Resource) resource.Resource {
 	return r
 }
 
+// whole puts a resource on the MOUNT disk.
+func whole(r resource.Resource) resource.Resource {
+	return with(on(r), func(d *resource.Disk) { d.Source = mountSource() })
+}
+
 // vol is an exclusive volume of a role, whose container path is its id.
 func vol(id string, n float64, roles ...string) resource.Resource {
 	r := mib(n, roles...)
@@ -135,7 +171,7 @@ func dump(s *State) []string {
 		add("free %s %s %s", DiskName(a.Disk), a.Free, resource.StackKey(a.Reservations))
 	}
 	s.volumes.Scan(func(v *Volume) bool {
-		add("volume %s %s %s on %s %s%s", v.UUID, v.Name, v.Size, DiskName(v.Disk), v.Phase, flagText(v.Shared, " shared"))
+		add("volume %s %s %s on %s %s%s%s", v.UUID, v.Name, v.Size, DiskName(v.Disk), v.Phase, flagText(v.Shared, " shared"), backText(v.Back))
 		return true
 	})
 	for t := range s.Tasks("") {
@@ -145,6 +181,9 @@ func dump(s *State) []string {
 		add("attachment %s %s %s %s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, a.Via, flagText(a.Gone, " gone"), flagText(a.Lazy, " lazy"))
 		return true
 	})
+	for o := range s.Operations() {
+		add("operation %s %s %s%s%s%s", o.ID, o.Type, o.State, flagText(o.With != "", " with "+o.With), flagText(o.Acknowledged, " acknowledged"), waitText(o))
+	}
 	for u, f := range s.Faults() {
 		add("fault %s: %v", u, f.Kind)
 	}
@@ -157,6 +196,28 @@ func flagText(set bool, text string) string {
 		return text
 	}
 	return ""
+}
+
+func backText(back []Part) string {
+	text := ""
+	for _, p := range back {
+		text += fmt.Sprintf(" back %s [%s]", p.Size, resource.StackKey(p.Reservations))
+	}
+	return text
+}
+
+func waitText(o *OperationStatus) string {
+	text := flagText(o.Message != "", ": "+o.Message)
+	if len(o.Making) > 0 {
+		text += fmt.Sprint(" making ", o.Making)
+	}
+	if len(o.Removing) > 0 {
+		text += fmt.Sprint(" removing ", o.Removing)
+	}
+	for _, at := range o.Attaching {
+		text += fmt.Sprintf(" attaching %s in %s at %s", at.Volume, at.Task, at.Path)
+	}
+	return text
 }
 
 func leaseText(l Lease) string {
@@ -219,6 +280,7 @@ func refold(t testing.TB, s *State) *State {
 // of dump, then "touch " lines in order.
 type accepted struct {
 	name  string
+	on    func(testing.TB) *State // machine, if nil
 	given []Operation
 	edit  func(*State) *State // of the given state
 	ops   []Operation
@@ -228,7 +290,7 @@ type accepted struct {
 func (c accepted) run(t *testing.T) {
 	t.Parallel()
 	env := numbered()
-	s := mustApply(t, machine(t), env, c.given...)
+	s := mustApply(t, begin(t, c.on), env, c.given...)
 	if c.edit != nil {
 		s = c.edit(s)
 	}
@@ -265,9 +327,18 @@ func linesOf(text string) []string {
 	return lines
 }
 
+// begin gives the state that a case begins with.
+func begin(t testing.TB, on func(testing.TB) *State) *State {
+	if on == nil {
+		on = machine
+	}
+	return on(t)
+}
+
 // refused is a batch that is to be refused, with a kind and words of its message.
 type refused struct {
 	name  string
+	on    func(testing.TB) *State // machine, if nil
 	given []Operation
 	edit  func(*State) *State
 	ops   []Operation
@@ -278,7 +349,7 @@ type refused struct {
 func (c refused) run(t *testing.T) {
 	t.Parallel()
 	env := numbered()
-	s := mustApply(t, machine(t), env, c.given...)
+	s := mustApply(t, begin(t, c.on), env, c.given...)
 	if c.edit != nil {
 		s = c.edit(s)
 	}

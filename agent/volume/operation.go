@@ -50,8 +50,12 @@ func Apply(s *State, env Env, ops ...Operation) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
+	d.putEndings()
 	if err := d.record(); err != nil {
 		return Outcome{}, err
+	}
+	for _, u := range d.recalled {
+		d.touch(u)
 	}
 	return Outcome{Next: d.State, Changes: d.changes, Touched: d.touched}, nil
 }
@@ -74,14 +78,15 @@ type draft struct {
 	changes []Change
 	touched []Unit
 	seen    map[Unit]bool
-	made    map[UUID]bool      // volumes of this batch
-	endings map[string]*ending // by account, what volumes that this batch destroys give back
+	made    map[UUID]bool // volumes of this batch
+	endings endings       // what volumes that this batch destroys give back
 
 	identified []*OperationStatus // new ones of this batch
+	recalled   []Unit             // what operations that were asked for again wait for
 }
 
 func newDraft(s *State, env Env) *draft {
-	return &draft{writer: s.next(), env: env, seen: map[Unit]bool{}, made: map[UUID]bool{}, endings: map[string]*ending{}}
+	return &draft{writer: s.next(), env: env, seen: map[Unit]bool{}, made: map[UUID]bool{}}
 }
 
 // do applies one operation, if it is allowed.

@@ -60,10 +60,10 @@ func (o Reserve) checkPrincipal() error {
 		case o.Principal == "" || p != nil && *p == o.Principal:
 		case p == nil:
 			return refuse(ErrInvalid, "A reserve operation was attempted by principal '%s', but there is a reserved resource "+
-				"in the request with no principal set: %s", o.Principal, r)
+				"in the request with no principal set: %s; set 'principal' of its last reservation to '%s'", o.Principal, r, o.Principal)
 		default:
 			return refuse(ErrInvalid, "A reserve operation was attempted by authenticated principal '%s', which does not match "+
-				"a reserved resource in the request with principal '%s': %s", o.Principal, *p, r)
+				"a reserved resource in the request with principal '%s': %s; set it to '%s'", o.Principal, *p, r, o.Principal)
 		}
 	}
 	return nil
@@ -190,82 +190,20 @@ func (d *draft) moveEach(rs []resource.Resource, ways func(resource.Resource) (f
 // move takes n from one account of a disk and gives it to another. What is not there yet,
 // but comes back from volumes that the batch destroys, will come back as the other.
 func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservation) error {
-	free, coming := d.Free(disk.Key, from), d.coming(disk.Key, from)
+	free, coming := d.Free(disk.Key, from), d.endings.coming(disk.Key, from)
 	if free+coming < n || disk.indivisible() && free+coming != n {
 		return d.insufficient(disk, from, n)
 	}
+	if resource.EqualStacks(from, to) {
+		return nil
+	}
 	now := min(n, free)
-	d.give(disk.Key, from, -now)
-	d.give(disk.Key, to, now)
-	d.redirect(disk.Key, from, to, n-now)
+	if now > 0 {
+		d.give(disk.Key, from, -now)
+		d.give(disk.Key, to, now)
+	}
+	d.endings.redirect(disk.Key, from, to, n-now)
 	return nil
-}
-
-// ending is what volumes that the batch destroys will give back to one account.
-type ending struct {
-	size    resource.Scalar
-	volumes []UUID // without doubles in a row
-}
-
-// coming is the space that volumes which the batch destroys will give back to an account.
-func (d *draft) coming(disk string, stack []resource.Reservation) resource.Scalar {
-	return d.endingOf(disk, stack).size
-}
-
-func (d *draft) endingOf(disk string, stack []resource.Reservation) *ending {
-	key := accountKey(disk, stack)
-	if d.endings[key] == nil {
-		d.endings[key] = &ending{}
-	}
-	return d.endings[key]
-}
-
-// expect notes that a volume will give space back to an account.
-func (d *draft) expect(id UUID, disk string, p Part) {
-	e := d.endingOf(disk, p.Reservations)
-	e.size += p.Size
-	if n := len(e.volumes); n == 0 || e.volumes[n-1] != id {
-		e.volumes = append(e.volumes, id)
-	}
-}
-
-// redirect changes what n of the space that volumes of the batch give back will be.
-func (d *draft) redirect(disk string, from, to []resource.Reservation, n resource.Scalar) {
-	for e := d.endingOf(disk, from); n > 0; {
-		last := len(e.volumes) - 1
-		id := e.volumes[last]
-		v, _ := d.Volume(id)
-		end, moved := *v, resource.Scalar(0)
-		end.Back = nil
-		for _, p := range v.back() {
-			var some resource.Scalar
-			if resource.EqualStacks(p.Reservations, from) {
-				some = min(n, p.Size)
-			}
-			end.Back = addPart(addPart(end.Back, p.Reservations, p.Size-some), to, some)
-			moved += some
-		}
-		if moved < n {
-			e.volumes = e.volumes[:last]
-		}
-		n, e.size = n-moved, e.size-moved
-		d.put(Change{Volume: &end})
-		d.expect(id, disk, Part{to, moved})
-	}
-}
-
-// addPart adds space to a list of parts, of which each has other reservations.
-func addPart(parts []Part, stack []resource.Reservation, n resource.Scalar) []Part {
-	for i := range parts {
-		if resource.EqualStacks(parts[i].Reservations, stack) {
-			parts[i].Size += n
-			return parts
-		}
-	}
-	if n == 0 {
-		return parts
-	}
-	return append(parts, Part{stack, n})
 }
 
 // insufficient words the refusal as Mesos does: what there is does not contain what is
@@ -282,7 +220,7 @@ func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resourc
 		have = []string{"{}"}
 	}
 	why := ""
-	if coming := d.coming(disk.Key, stack); coming > 0 {
+	if coming := d.endings.coming(disk.Key, stack); coming > 0 {
 		why = fmt.Sprintf("; %s more are back when the volumes that are destroyed are removed", coming.Bytes())
 	} else if disk.indivisible() {
 		why = "; a MOUNT disk goes as a whole"

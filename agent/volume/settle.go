@@ -12,10 +12,7 @@ import (
 // know.
 func Settle(s *State, u Unit, seen Seen, now time.Time) []Change {
 	changes := settle(s, u, seen, now)
-	if len(s.atWork()) == 0 {
-		return changes
-	}
-	return append(changes, progress(s.With(changes...), u, seen.Attachment.Mounted)...)
+	return append(changes, progress(s, changes, u, seen.Attachment.Mounted)...)
 }
 
 func settle(s *State, u Unit, seen Seen, now time.Time) []Change {

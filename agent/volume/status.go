@@ -156,10 +156,10 @@ func (o *OperationStatus) await(d *draft) {
 	for _, u := range d.touched {
 		switch u.Kind {
 		case VolumeUnit:
-			switch v, _ := d.Volume(u.Volume); v.Phase {
-			case Creating:
+			switch v, ok := d.Volume(u.Volume); {
+			case ok && v.Phase == Creating:
 				o.Making = append(o.Making, v.UUID)
-			case Destroying:
+			case ok && v.Phase == Destroying:
 				o.Removing = append(o.Removing, v.UUID)
 			}
 		case AttachmentUnit:

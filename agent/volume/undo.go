@@ -15,6 +15,7 @@ import (
 // there before the batch, and what was to be removed, stays as it is.
 func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []Change {
 	d := newDraft(now, Env{})
+	ops := flat(before, batch)
 	for _, u := range touched {
 		switch u.Kind {
 		case AttachmentUnit:
@@ -28,20 +29,23 @@ func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []
 			d.undoVolume(before, u)
 		}
 	}
-	for _, op := range slices.Backward(flat(batch)) {
-		d.undo(before, op)
+	sizes := before.resized(ops)
+	for _, op := range slices.Backward(ops) {
+		d.undo(before, op, sizes)
 	}
+	d.putEndings()
 	d.failBatch(before, batch, cause)
 	return d.changes
 }
 
-// flat gives the operations of a batch without their ids.
-func flat(batch []Operation) (ops []Operation) {
+// flat gives the operations that a batch has done, without their ids: not those that were
+// done before it.
+func flat(before *State, batch []Operation) (ops []Operation) {
 	for _, op := range batch {
-		if o, is := op.(Identified); is {
-			ops = append(ops, flat(o.Operations)...)
-		} else {
+		if o, is := op.(Identified); !is {
 			ops = append(ops, op)
+		} else if _, known := before.Operation(o.ID); !known {
+			ops = append(ops, o.Operations...)
 		}
 	}
 	return ops
@@ -49,7 +53,7 @@ func flat(batch []Operation) (ops []Operation) {
 
 // undo does the opposite of an operation that has moved space. Where somebody else has come
 // to use the space, it stays.
-func (d *draft) undo(before *State, op Operation) {
+func (d *draft) undo(before *State, op Operation, sizes map[UUID]resource.Scalar) {
 	switch o := op.(type) {
 	case Reserve:
 		from := pop
@@ -59,15 +63,50 @@ func (d *draft) undo(before *State, op Operation) {
 		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return r.Reservations, from(r.Reservations) })
 	case Unreserve:
 		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return pop(r.Reservations), r.Reservations })
-	case Grow:
-		d.undoSize(before, Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
-	case Shrink:
-		d.undoSize(before, Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
-	case Resize:
-		if v, err := d.Find(o.Ref); err == nil {
-			d.undoSize(before, v.Name)
+	case Grow, Shrink, Resize:
+		if v, had := before.resizes(op); had {
+			d.undoSize(v, sizes[v.UUID])
 		}
 	}
+}
+
+// resizes finds the volume that an operation resizes, if it is one of s.
+func (s *State) resizes(op Operation) (*Volume, bool) {
+	switch o := op.(type) {
+	case Grow:
+		return s.Named(Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
+	case Shrink:
+		return s.Named(Name{o.Volume.Role(), o.Volume.Disk.Persistence.ID})
+	case Resize:
+		v, err := s.Find(o.Ref)
+		return v, err == nil
+	}
+	return nil, false
+}
+
+// resized gives the sizes to which operations bring the volumes of s that they resize.
+func (s *State) resized(ops []Operation) map[UUID]resource.Scalar {
+	sizes := map[UUID]resource.Scalar{}
+	for _, op := range ops {
+		v, had := s.resizes(op)
+		if !had {
+			continue
+		}
+		size, again := sizes[v.UUID]
+		if !again {
+			size = v.Size
+		}
+		switch o := op.(type) {
+		case Grow:
+			size += o.Addition.Scalar
+		case Shrink:
+			size -= o.Subtract
+		case Resize:
+			size = o.Size
+		}
+		sizes[v.UUID] = size
+	}
+	return sizes
 }
 
 func (d *draft) undoMoves(rs []resource.Resource, ways func(resource.Resource) (from, to []resource.Reservation)) {
@@ -76,15 +115,12 @@ func (d *draft) undoMoves(rs []resource.Resource, ways func(resource.Resource) (
 	}
 }
 
-// undoSize gives a volume the size that it had before the batch.
-func (d *draft) undoSize(before *State, name Name) {
-	v, ok := d.Named(name)
-	if !ok {
+// undoSize gives a volume the size that it had before the batch made it another. Where it
+// has yet another one since, or others use the space, it stays.
+func (d *draft) undoSize(old *Volume, made resource.Scalar) {
+	v, ok := d.Volume(old.UUID)
+	if !ok || v.Phase == Destroying || v.Size != made || d.Free(v.Disk, v.Reservations)+v.Size < old.Size {
 		return
-	}
-	old, had := before.Volume(v.UUID)
-	if !had || d.Free(v.Disk, v.Reservations)+v.Size < old.Size {
-		return // somebody else uses the space by now, and keeps it
 	}
 	d.give(v.Disk, v.Reservations, v.Size-old.Size)
 	other := *v
@@ -93,11 +129,16 @@ func (d *draft) undoSize(before *State, name Name) {
 }
 
 // undoVolume makes a tombstone of a volume that the batch made, unless others have come to
-// hold it since.
+// hold it since. One that the batch destroyed stays a tombstone, but what its space comes back
+// as may be undone.
 func (d *draft) undoVolume(before *State, u Unit) {
-	_, old := before.Volume(u.Volume)
+	old, had := before.Volume(u.Volume)
 	v, ok := d.Volume(u.Volume)
-	if old || !ok || v.Phase == Destroying {
+	switch {
+	case ok && had && v.Phase == Destroying && old.Phase != Destroying:
+		d.endings.expect(v)
+		return
+	case had || !ok || v.Phase == Destroying:
 		return
 	}
 	for a := range d.AttachmentsOf(v.UUID) {
@@ -108,7 +149,7 @@ func (d *draft) undoVolume(before *State, u Unit) {
 	end := *v
 	end.Phase = Destroying
 	d.put(Change{Volume: &end})
-	d.expect(v.UUID, v.Disk, Part{v.Reservations, v.Size})
+	d.endings.expect(&end)
 }
 
 // failBatch notes that the operations which came with the batch have failed. Those that do
@@ -118,17 +159,20 @@ func (d *draft) failBatch(before *State, batch []Operation, cause error) {
 	for _, op := range batch {
 		asked, is := op.(Identified)
 		o, kept := d.Operation(asked.ID)
-		if _, old := before.Operation(asked.ID); !is || old || !kept {
+		if _, old := before.Operation(asked.ID); !is || old || !kept || o.State == OperationFailed {
 			continue
 		}
 		n := *o
 		removing = append(removing, o.Removing...)
-		if removes(asked.Operations) && o.State == OperationPending {
-			n.With, n.Making, n.Attaching, n.Removing = "", nil, nil, removing
-		} else if !removes(asked.Operations) {
+		if !removes(asked.Operations) {
 			n.fail(cause.Error())
+		} else if o.State == OperationPending {
+			n.With, n.Making, n.Attaching, n.Removing = "", nil, nil, removing
+			n.look(d.State)
 		}
-		d.put(Change{Operation: &n})
+		if n.State != o.State || n.left() != o.left() || n.With != o.With {
+			d.put(Change{Operation: &n})
+		}
 	}
 }
 
