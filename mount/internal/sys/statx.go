@@ -13,7 +13,12 @@ type Stat struct {
 	Dev, Ino  uint64 // as in stat(2)
 	MountID   uint64 // see MountIDMask
 	MountRoot bool   // the file is the root of its mount
+	Links     uint32 // how many names the file has
+	Bytes     uint64 // allocated to it, holes not counted
 }
+
+// statBlock is the unit of stx_blocks, whatever the filesystem's own blocks are.
+const statBlock = 512
 
 // MountIDMask asks statx for the kind of mount ID that the rest of this package
 // uses too: the unique one (Linux 6.8), which is never used again in a boot, or
@@ -66,6 +71,8 @@ func statx(fd int, path string, flags, mask int) (Stat, error) {
 		Ino:       st.Ino,
 		MountID:   st.Mnt_id,
 		MountRoot: st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
+		Links:     st.Nlink,
+		Bytes:     st.Blocks * statBlock,
 	}, nil
 }
 
