@@ -21,20 +21,32 @@ type call struct {
 	w           *recorder
 	peer        peer
 	bodyTimeout time.Duration
+	dryRun      bool               // nothing is to be changed
+	asked       []volume.Operation // of the agent, for the audit
 }
 
 // body reads what was sent, which must be JSON and not too much, and must come in time.
-func (c *call) body() ([]byte, error) {
-	media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	charset, named := params["charset"]
-	if err != nil || media != "application/json" || named && !strings.EqualFold(charset, "utf-8") {
+func (c *call) body(most int64) ([]byte, error) {
+	if !c.is("application/json") {
 		return nil, invalid("the body must be JSON in UTF-8: Content-Type must be application/json, not %.64q", c.Header.Get("Content-Type"))
 	}
+	return c.read(most)
+}
+
+// is says whether the body is declared as that media type, in UTF-8.
+func (c *call) is(want string) bool {
+	media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
+	charset, named := params["charset"]
+	return err == nil && media == want && (!named || strings.EqualFold(charset, "utf-8"))
+}
+
+// read reads the body, whatever it is.
+func (c *call) read(most int64) ([]byte, error) {
 	rc := http.NewResponseController(c.w)
 	if err := rc.SetReadDeadline(time.Now().Add(c.bodyTimeout)); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, most))
 	if err != nil {
 		c.w.Header().Set("Connection", "close")
 		return nil, unreadable(err)
@@ -57,7 +69,7 @@ func unreadable(err error) error {
 func withBody[T any](handle func(*Server, *call, T) (answer, error)) handler {
 	return func(s *Server, c *call) (a answer, err error) {
 		var request T
-		data, err := c.body()
+		data, err := c.body(maxBody)
 		if err == nil {
 			err = wire.Decode(data, &request)
 		}

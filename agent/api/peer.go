@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/user"
 	"slices"
@@ -11,7 +13,9 @@ import (
 	"syscall"
 	"unsafe"
 
+	"tenon/agent/access"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // credentials are those of the process at the other end of a socket when it connected,
@@ -21,24 +25,75 @@ type credentials struct {
 	groups        []int
 }
 
-// peer is who asks.
+// peer is who asks. The zero peer is nobody, and may do nothing.
 type peer struct {
-	credentials
-	allowed   bool
-	principal string // what ACLs and reservations know them by; empty is unknown
+	credentials        // of a process of this host
+	remote      string // address of one on another host, for which there are no credentials
+	subject     string // of its certificate
+	allowed     bool
+	principal   string // what ACLs, reservations and volumes know them by; empty is unknown
+	rules
+}
+
+// rules are what the ACLs say about a peer; the zero rules are none.
+type rules struct {
+	allow func(*volume.State, volume.Operation) error
+	view  wire.View
+}
+
+// rulesFor are those of a principal.
+func (s *Server) rulesFor(principal string) rules {
+	r := rules{allow: s.acls.For(principal)}
+	if s.acls.Strict || len(s.acls.Rules[access.View]) > 0 {
+		r.view = s.acls.Visible(principal)
+	}
+	return r
+}
+
+// name is what the log calls a peer.
+func (p peer) name() string {
+	switch {
+	case p.principal != "":
+		return p.principal
+	case p.remote != "":
+		return p.subject
+	}
+	return strconv.Itoa(p.uid)
+}
+
+// process is the one that asks, where it is on this host.
+func (p peer) process() int {
+	if p.remote != "" {
+		return wire.NoProcess
+	}
+	return p.pid
 }
 
 type peerKey struct{}
 
 // meet finds out who is at the other end of a new connection. One whose credentials
-// cannot be read is nobody, and may do nothing.
+// cannot be read is nobody, and may do nothing. Who comes by TLS is known after the
+// handshake, which is not waited for here.
 func (s *Server) meet(ctx context.Context, conn net.Conn) context.Context {
+	if _, secured := conn.(*tls.Conn); secured {
+		return ctx
+	}
 	c, err := s.credentials(conn)
 	if err != nil {
 		s.log.Warn("peer not known", "err", err)
 		return context.WithValue(ctx, peerKey{}, peer{credentials: credentials{uid: -1, gid: -1}})
 	}
-	return context.WithValue(ctx, peerKey{}, peer{credentials: c, allowed: s.may(c)})
+	principal := s.principals.Of(c.uid, append(c.groups, c.gid))
+	return context.WithValue(ctx, peerKey{}, peer{credentials: c, allowed: s.may(c), principal: principal, rules: s.rulesFor(principal)})
+}
+
+// peerOf says who makes a request.
+func (s *Server) peerOf(r *http.Request) peer {
+	if r.TLS != nil {
+		return s.certified(r.TLS, r.RemoteAddr)
+	}
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	return p
 }
 
 // may says whether somebody may use the API: root, the agent's own user, and the group.
@@ -50,6 +105,9 @@ func (s *Server) may(c credentials) bool {
 }
 
 func errForbidden(p peer) error {
+	if p.remote != "" {
+		return refusal(volume.ErrForbidden, "the certificate %q names no principal: the common name of its subject must be one", p.subject)
+	}
 	return refusal(volume.ErrForbidden, "user %d may not use this socket; root and the members of its group may", p.uid)
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tenon/agent"
+	"tenon/agent/access"
 	"tenon/agent/volume"
 )
 
@@ -39,6 +40,10 @@ type Options struct {
 	Version string        // of the program, for the status
 	Group   string        // whose members may ask, besides root and the agent's own user
 	Timeout time.Duration // of one request; 0 is a minute
+
+	Principals access.Principals // of the users of this host
+	ACLs       access.ACLs       // the zero value allows everything
+	Audit      *access.Audit     // of calls that may change something; nil is none. The caller closes it
 }
 
 // Server serves one agent. Its methods may be called at the same time.
@@ -54,6 +59,10 @@ type Server struct {
 	http    *http.Server
 	end     context.CancelFunc // ends the context of every request
 	work    sync.WaitGroup     // requests at work
+
+	principals access.Principals
+	acls       access.ACLs
+	audit      *access.Audit
 
 	credentials func(net.Conn) (credentials, error) // of the other end
 	bodyTimeout time.Duration
@@ -77,6 +86,7 @@ func New(o Options) *Server {
 	s := &Server{
 		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
 		slots: make(chan struct{}, maxRequests), mux: http.NewServeMux(),
+		principals: o.Principals, acls: o.ACLs, audit: o.Audit,
 		credentials: credentialsOf, bodyTimeout: bodyTimeout,
 	}
 	if s.log == nil {
@@ -103,8 +113,9 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve answers requests until Shutdown, and then returns nil; ln must be a unix
-// socket. It closes ln.
+// Serve answers requests until Shutdown, and then returns nil; ln must be a unix socket or
+// come from ListenTLS: whoever comes another way may do nothing. It closes ln. Several
+// listeners may be served at the same time.
 func (s *Server) Serve(ln net.Listener) error {
 	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -136,8 +147,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.work.Add(1)
 	defer s.work.Done()
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w}
-	p, _ := r.Context().Value(peerKey{}).(peer)
+	rec := &recorder{ResponseWriter: w, plain: isMesos(r.URL.Path)}
+	p := s.peerOf(r)
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(rec, r, v)
@@ -146,12 +157,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			level = slog.LevelDebug
 		}
-		s.log.Log(r.Context(), level, "request", "principal", p.uid, "pid", p.pid, "method", r.Method,
+		s.log.Log(r.Context(), level, "request", "principal", p.name(), "pid", p.pid, "method", r.Method,
 			"path", r.URL.Path, "status", rec.status, "took", time.Since(start))
 	}()
 	if !p.allowed {
 		w.Header().Set("Connection", "close")
-		s.refuse(rec, errForbidden(p))
+		s.turnAway(rec, r, p)
 		return
 	}
 	s.route(rec, r)
@@ -182,7 +193,7 @@ func (s *Server) has(r *http.Request) bool {
 
 // methods are those that a clean path has.
 func (s *Server) methods(r *http.Request) (list []string) {
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := &http.Request{Method: m, Host: r.Host, URL: r.URL}
 		if s.has(probe) && path.Clean(r.URL.Path) == r.URL.Path {
 			list = append(list, m)
@@ -203,8 +214,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec, _ := w.(*recorder) // Server gives nothing else
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
-	p, _ := ctx.Value(peerKey{}).(peer)
-	a, err := s.answer(e.route, &call{Request: r.WithContext(ctx), w: rec, peer: p, bodyTimeout: s.bodyTimeout})
+	a, err := s.answerAudited(e.route, &call{Request: r.WithContext(ctx), w: rec, peer: s.peerOf(r), bodyTimeout: s.bodyTimeout})
 	if err == nil {
 		err = s.write(rec, a)
 	}
@@ -229,7 +239,11 @@ func (s *Server) answer(r route, c *call) (answer, error) {
 }
 
 func (s *Server) handle(r route, c *call) (answer, error) {
-	if err := c.checkQuery(r.query); err != nil {
+	err := c.checkQuery(r.query)
+	if err == nil {
+		c.dryRun, err = c.flag("dry_run", false)
+	}
+	if err != nil {
 		return answer{}, err
 	}
 	return r.handle(s, c)
@@ -238,6 +252,10 @@ func (s *Server) handle(r route, c *call) (answer, error) {
 func (s *Server) panicked(w *recorder, r *http.Request, v any) {
 	s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "reason", fmt.Sprint(v)+"\n"+string(debug.Stack()))
 	if w.status == 0 {
-		s.refuse(w, refusal(volume.ErrFailed, "the agent has a defect here; its log says where"))
+		s.refuse(w, errDefect())
 	}
+}
+
+func errDefect() error {
+	return refusal(volume.ErrFailed, "the agent has a defect here; its log says where")
 }

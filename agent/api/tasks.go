@@ -10,23 +10,23 @@ func (s *Server) tasks(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit)), nil
+	return ok(wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit, c.peer.view)), nil
 }
 
 func (s *Server) task(c *call) (answer, error) {
-	return taskIn(s.agent.State(), c.PathValue("task"))
+	return c.taskIn(s.agent.State(), c.PathValue("task"))
 }
 
-func taskIn(st *volume.State, id string) (answer, error) {
+func (c *call) taskIn(st *volume.State, id string) (answer, error) {
 	t, there := st.Task(id)
 	if !there {
 		return answer{}, refusal(volume.ErrNotFound, "there is no task %q", id)
 	}
-	return ok(wire.TaskOf(st, t)), nil
+	return ok(wire.TaskOf(st, t, c.peer.view)), nil
 }
 
 func (s *Server) claim(c *call, request wire.Claim) (answer, error) {
-	op, err := request.Operation(c.peer.pid)
+	op, err := request.Operation(c.peer.process())
 	if err != nil {
 		return answer{}, err
 	}
@@ -34,7 +34,7 @@ func (s *Server) claim(c *call, request wire.Claim) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return taskIn(st, request.Task)
+	return c.taskIn(st, request.Task)
 }
 
 func (s *Server) release(c *call) (answer, error) {
@@ -61,11 +61,15 @@ func (s *Server) attach(c *call, request wire.Attach) (answer, error) {
 
 // mount gives the mount itself, as a descriptor.
 func (s *Server) mount(c *call, request wire.Attach) (answer, error) {
+	if c.peer.remote != "" {
+		return answer{}, invalid("a mount can only be handed over on the agent's own host, by its unix socket; " +
+			"elsewhere ask for an attachment, which is mounted at a path")
+	}
 	op, err := request.Operation(c.PathValue("task"), volume.ByDescriptor)
 	if err != nil {
 		return answer{}, err
 	}
-	f, err := s.agent.Hand(c.Context(), op, nil)
+	f, err := s.askMount(c, op)
 	if err != nil {
 		return answer{}, err
 	}

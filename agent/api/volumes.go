@@ -5,13 +5,12 @@ import (
 	"errors"
 	"net/http"
 
-	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
 
-func (s *Server) status(*call) (answer, error) {
-	about := wire.About{Version: s.version, Started: s.started, Health: s.agent.Health()}
+func (s *Server) status(c *call) (answer, error) {
+	about := wire.About{Version: s.version, Started: s.started, Health: s.agent.Health(), View: c.peer.view}
 	return ok(wire.StatusOf(s.agent.State(), about)), nil
 }
 
@@ -21,27 +20,6 @@ func (s *Server) health(*call) (answer, error) {
 
 func (s *Server) describe(*call) (answer, error) {
 	return answer{status: http.StatusOK, body: openapi, media: "application/yaml"}, nil
-}
-
-// apply takes Mesos' operations, all of them or none.
-func (s *Server) apply(c *call) (answer, error) {
-	data, err := c.body()
-	if err != nil {
-		return answer{}, err
-	}
-	mesos, err := resource.ParseOperations(data)
-	if err != nil {
-		return answer{}, err
-	}
-	ops, err := wire.FromMesos(mesos, c.peer.principal)
-	if err != nil {
-		return answer{}, err
-	}
-	st, err := s.ask(c, ops...)
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(wire.Applied{Index: st.Version}), nil
 }
 
 func (s *Server) volumes(c *call) (answer, error) {
@@ -54,12 +32,12 @@ func (s *Server) volumes(c *call) (answer, error) {
 	if after != "" && !valid {
 		return answer{}, invalid("parameter after must be a volume's name, role/id, not %.64q", after)
 	}
-	return ok(wire.VolumesOf(s.agent.State(), name, limit)), nil
+	return ok(wire.VolumesOf(s.agent.State(), name, limit, c.peer.view)), nil
 }
 
 func (s *Server) volume(c *call) (answer, error) {
 	st := s.agent.State()
-	v, err := st.Find(c.PathValue("ref"))
+	v, err := c.peer.view.Find(st, c.PathValue("ref"))
 	if err != nil {
 		return answer{}, err
 	}
@@ -71,6 +49,9 @@ func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if principal := c.peer.principal; principal != "" {
+		op.Principal, op.Volume.Disk.Persistence.Principal = principal, &principal
+	}
 	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err
@@ -79,7 +60,31 @@ func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {
 	if err != nil {
 		return answer{}, err // destroyed by somebody else by now
 	}
+	if c.dryRun {
+		return ok(wire.VolumeOf(st, v)), nil
+	}
 	return answer{status: http.StatusCreated, body: wire.VolumeOf(st, v)}, nil
+}
+
+// resize makes a volume larger or smaller.
+func (s *Server) resize(c *call, request wire.ResizeVolume) (answer, error) {
+	c.asks(volume.Resize{Ref: c.PathValue("ref")})
+	v, err := s.find(c, c.PathValue("ref"))
+	if err != nil {
+		return answer{}, err
+	}
+	op, err := request.Operation(string(v.UUID))
+	if err != nil {
+		return answer{}, err
+	}
+	st, err := s.ask(c, op)
+	if err != nil {
+		return answer{}, err
+	}
+	if v, err = st.Find(op.Ref); err != nil {
+		return answer{}, err // destroyed by somebody else by now
+	}
+	return ok(wire.VolumeOf(st, v)), nil
 }
 
 // destroy answers 204 when the volume's space is back. When that takes longer than the
@@ -89,9 +94,13 @@ func (s *Server) destroy(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	v, err := s.agent.State().Find(c.PathValue("ref"))
+	c.asks(volume.Destroy{Ref: c.PathValue("ref")})
+	v, err := s.find(c, c.PathValue("ref"))
 	if err != nil {
 		return answer{}, err
+	}
+	if c.dryRun {
+		return s.tryDestroy(c, v)
 	}
 	ctx := c.Context()
 	if !wait {
@@ -109,6 +118,19 @@ func (s *Server) destroy(c *call) (answer, error) {
 		return answer{status: http.StatusAccepted, body: wire.VolumeOf(st, left)}, nil
 	}
 	return answer{}, err
+}
+
+// tryDestroy answers with the tombstone that the volume would be.
+func (s *Server) tryDestroy(c *call, v *volume.Volume) (answer, error) {
+	st, err := s.ask(c, volume.Destroy{Ref: string(v.UUID)})
+	if err != nil {
+		return answer{}, err
+	}
+	v, err = st.Find(string(v.UUID))
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(wire.VolumeOf(st, v)), nil
 }
 
 // untilRecorded gives a context that ends as soon as a volume is being destroyed. stop

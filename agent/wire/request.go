@@ -51,9 +51,9 @@ type Operations struct {
 	Operations []resource.Operation `json:"operations"`
 }
 
-// Applied is the answer to Operations.
-type Applied struct {
-	Index uint64 `json:"index"` // version of the state that has their results
+// ResizeVolume asks for a volume to become larger or smaller.
+type ResizeVolume struct {
+	Size resource.Bytes `json:"size"` // rounded up to a thousandth of a MiB
 }
 
 // Health is the answer of an agent that can do its work.
@@ -96,6 +96,14 @@ func (c CreateVolume) Operation(s *volume.State) (volume.Create, error) {
 			Source:      source,
 		},
 	}}, nil
+}
+
+// Operation is what the agent has to do for the request; ref names the volume.
+func (r ResizeVolume) Operation(ref string) (volume.Resize, error) {
+	if r.Size <= 0 {
+		return volume.Resize{}, refuse("size must be greater than zero, not %d", int64(r.Size))
+	}
+	return volume.Resize{Ref: ref, Size: r.Size.Scalar()}, nil
 }
 
 // defaultOwner is whom a volume belongs to when nobody is named, as in Mesos.
@@ -151,13 +159,19 @@ func directoryOf(s *resource.Source) string {
 	return ""
 }
 
-// Operation is what the agent has to do for the request; peer is the process that asks.
+// NoProcess stands for whoever asks from another host.
+const NoProcess = -1
+
+// Operation is what the agent has to do for the request; peer is the process that asks. A
+// task that NoProcess claims for has no process for a lease, unless the request names one.
 func (c Claim) Operation(peer int) (volume.Claim, error) {
 	op := volume.Claim{Task: c.Task, Sandbox: c.Sandbox, Cgroup: c.Cgroup, Lease: volume.Lease{PID: c.PID}}
 	if c.PID == 0 {
 		op.Lease.PID = peer
 	}
-	if op.Lease.PID <= 0 {
+	if op.Lease.PID == NoProcess && c.PID == 0 {
+		op.Lease.PID = 0
+	} else if op.Lease.PID <= 0 {
 		return op, refuse("pid %d is no process", op.Lease.PID)
 	}
 	for _, u := range c.Volumes {

@@ -70,6 +70,7 @@ type About struct {
 	Version string
 	Started time.Time
 	Health  error // nil is healthy
+	View    View  // of whoever asks
 }
 
 // StatusOf makes the status of an agent.
@@ -78,13 +79,16 @@ func StatusOf(s *volume.State, about About) Status {
 	st := Status{
 		Agent: s.Agent, Boot: s.Boot, Index: s.Version,
 		Version: about.Version, Started: about.Started, Healthy: about.Health == nil,
-		Disks: disksOf(s), Reservations: reservationsOf(s), Faults: []UnitFault{},
+		Disks: disksOf(s), Reservations: reservationsOf(s, about.View), Faults: []UnitFault{},
 		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
 	}
 	if about.Health != nil {
 		st.Problem = about.Health.Error()
 	}
 	for u, f := range s.Faults() {
+		if !about.View.unit(s, u) {
+			continue
+		}
 		if st.Counts.Faults++; st.Counts.Faults <= maxFaults {
 			fault := Fault{Kind: KindName(f.Kind), Reason: f.Reason, Since: f.Since}
 			st.Faults = append(st.Faults, UnitFault{Unit: unitName(s, u), Fault: fault})
@@ -131,10 +135,10 @@ func carved(s *volume.State, disk string) (sum resource.Scalar) {
 	return sum
 }
 
-func reservationsOf(s *volume.State) []Reservation {
+func reservationsOf(s *volume.State, view View) []Reservation {
 	list := []Reservation{}
 	for a := range s.Accounts() {
-		if n := len(a.Reservations); n > 0 {
+		if n := len(a.Reservations); n > 0 && view.Reserved(a.Reservations) {
 			list = append(list, Reservation{
 				Disk: volume.DiskName(a.Disk), Role: a.Reservations[n-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
 			})

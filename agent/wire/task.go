@@ -45,27 +45,29 @@ type Tasks struct {
 	Next  string `json:"next,omitempty"` // id to ask for what comes after; none at the end
 }
 
-// TasksOf makes the page of at most limit tasks that come after an id.
-func TasksOf(s *volume.State, after string, limit int) Tasks {
+// TasksOf makes the page of at most limit tasks that come after an id, each like TaskOf.
+func TasksOf(s *volume.State, after string, limit int, view View) Tasks {
 	page := Tasks{Tasks: []Task{}}
 	for t := range s.Tasks(after) {
 		if len(page.Tasks) == limit {
 			page.Next = page.Tasks[limit-1].ID
 			break
 		}
-		page.Tasks = append(page.Tasks, TaskOf(s, t))
+		page.Tasks = append(page.Tasks, TaskOf(s, t, view))
 	}
 	return page
 }
 
-// TaskOf tells all about one task of s.
-func TaskOf(s *volume.State, t *volume.Task) Task {
+// TaskOf tells all about one task of s, but for its uses of volumes that may not be seen.
+func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 	w := Task{
 		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: Lease(t.Lease), Since: t.Since, Releasing: t.Releasing,
 		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
 	}
 	for a := range s.AttachmentsIn(t.ID) {
-		w.Attachments = append(w.Attachments, AttachmentOf(s, a))
+		if view.unit(s, a.Unit()) {
+			w.Attachments = append(w.Attachments, AttachmentOf(s, a))
+		}
 	}
 	return w
 }

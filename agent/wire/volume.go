@@ -46,10 +46,13 @@ type Volumes struct {
 	Next    string   `json:"next,omitempty"` // name to ask for what comes after; none at the end
 }
 
-// VolumesOf makes the page of at most limit volumes that come after a name.
-func VolumesOf(s *volume.State, after volume.Name, limit int) Volumes {
+// VolumesOf makes the page of at most limit volumes that come after a name and may be seen.
+func VolumesOf(s *volume.State, after volume.Name, limit int, view View) Volumes {
 	page := Volumes{Volumes: []Volume{}}
 	for v := range s.Volumes(after) {
+		if !view.Volume(v) {
+			continue
+		}
 		if len(page.Volumes) == limit {
 			page.Next = page.Volumes[limit-1].Name
 			break

@@ -94,20 +94,29 @@ func TestTheFormatIsTheOneInTheGoldenFiles(t *testing.T) {
 	ill.Health = &volume.Error{Kind: volume.ErrJournal, Message: "the journal has failed"}
 	inUse := &volume.Error{Kind: volume.ErrInUse, Message: "destroy web/shared: held by task writer (pid 42)", Holders: s.Holders(aVolume(1, volume.Name{}, "").UUID)}
 	for name, v := range map[string]any{
-		"status.json":         wire.StatusOf(s, about),
-		"status_ill.json":     wire.StatusOf(volume.Empty(), ill),
-		"volumes.json":        wire.VolumesOf(s, volume.Name{}, 100),
-		"volumes_page.json":   wire.VolumesOf(s, volume.Name{Role: "web", ID: "alone"}, 1),
-		"volumes_none.json":   wire.VolumesOf(volume.Empty(), volume.Name{}, 100),
-		"volume_ending.json":  volumeNumbered(t, s, 6),
-		"task.json":           wire.TaskOf(s, writer),
-		"tasks_page.json":     wire.TasksOf(s, "batch-1", 1),
-		"problem.json":        wire.ProblemOf(inUse),
-		"create_volume.json":  wire.CreateVolume{Role: "web", ID: "data", Size: 1 << 30, Shared: true, UID: 1000, GID: 100, Mode: "2770"},
-		"claim.json":          wire.Claim{Task: "t1", PID: 42, Volumes: []wire.Use{{Volume: "web/data", Path: "data", Mode: resource.RO}}},
-		"attach.json":         wire.Attach{Use: wire.Use{Volume: "web/data"}, Sandbox: "/sandboxes/t1"},
-		"applied.json":        wire.Applied{Index: 7},
-		"operations_out.json": wire.Operations{Operations: mesosOperations(t)},
+		"status.json":          wire.StatusOf(s, about),
+		"status_ill.json":      wire.StatusOf(volume.Empty(), ill),
+		"volumes.json":         wire.VolumesOf(s, volume.Name{}, 100, nil),
+		"volumes_page.json":    wire.VolumesOf(s, volume.Name{Role: "web", ID: "alone"}, 1, nil),
+		"volumes_none.json":    wire.VolumesOf(volume.Empty(), volume.Name{}, 100, nil),
+		"volume_ending.json":   volumeNumbered(t, s, 6),
+		"task.json":            wire.TaskOf(s, writer, nil),
+		"tasks_page.json":      wire.TasksOf(s, "batch-1", 1, nil),
+		"problem.json":         wire.ProblemOf(inUse),
+		"create_volume.json":   wire.CreateVolume{Role: "web", ID: "data", Size: 1 << 30, Shared: true, UID: 1000, GID: 100, Mode: "2770"},
+		"claim.json":           wire.Claim{Task: "t1", PID: 42, Volumes: []wire.Use{{Volume: "web/data", Path: "data", Mode: resource.RO}}},
+		"attach.json":          wire.Attach{Use: wire.Use{Volume: "web/data"}, Sandbox: "/sandboxes/t1"},
+		"applied.json":         wire.AppliedOf(withOperations(), []resource.Operation{{ID: "making"}, {}, {ID: "made"}}, true),
+		"operation.json":       operationNamed(t, withOperations(), "with"),
+		"operations.json":      operationsPage(t, withOperations(), "", true, 2),
+		"operations_none.json": operationsPage(t, volume.Empty(), "", false, 10),
+		"resize_volume.json":   wire.ResizeVolume{Size: 1 << 30},
+		"resources.json":       wire.ResourcesOf(withHost(), "", true, nil),
+		"resources_web.json":   wire.ResourcesOf(withHost(), "web", false, nil),
+		"resources_none.json":  wire.ResourcesOf(volume.Empty(), "", true, nil),
+		"call_answer.json":     wire.CallOperationsOf(withOperations()),
+		"call_none.json":       wire.CallOperationsOf(volume.Empty()),
+		"operations_out.json":  wire.Operations{Operations: mesosOperations(t)},
 	} {
 		got, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -147,7 +156,7 @@ func TestEveryPageOfAListTogetherIsTheWholeList(t *testing.T) {
 	s := example()
 	var names []string
 	for after := (volume.Name{}); ; {
-		page := wire.VolumesOf(s, after, 2)
+		page := wire.VolumesOf(s, after, 2, nil)
 		for _, v := range page.Volumes {
 			names = append(names, v.Name)
 		}
@@ -161,7 +170,7 @@ func TestEveryPageOfAListTogetherIsTheWholeList(t *testing.T) {
 	}
 	var ids []string
 	for after := ""; ; {
-		page := wire.TasksOf(s, after, 3)
+		page := wire.TasksOf(s, after, 3, nil)
 		for _, task := range page.Tasks {
 			ids = append(ids, task.ID)
 		}
