@@ -23,27 +23,38 @@ func samples() map[string]Change {
 	full := *plain
 	full.Disk, full.Principal, full.Shared, full.Phase = dataDisk, &principal, true, Destroying
 	full.Owner = Owner{UID: 1, GID: 2, Mode: 0o2775}
+	back := full
+	back.Back = []Part{{stack[:1], 1}}
+	pending := OperationStatus{ID: "id", Type: "CREATE", Digest: "d", State: OperationPending, Since: second, Making: []UUID{"v1"}, Removing: []UUID{"v2"},
+		Attaching: []Target{{"v1", "t", "a/b"}}}
+	failed := OperationStatus{ID: "id", Type: "<X>", Digest: "d", Principal: principal, State: OperationFailed, Message: "ü", Since: second, Acknowledged: true}
+	follows := OperationStatus{ID: "other", Type: "LAUNCH", Digest: "d", State: OperationPending, Since: second, With: "id"}
 	task := Task{ID: "t", Sandbox: "/s/t", Since: second}
 	ended := Task{ID: "t", Sandbox: "/s/ü", Own: true, Lease: Lease{PID: 1, Start: 1 << 63, Cgroup: "/c"}, Since: second, Releasing: true}
 	a := Attachment{Volume: "v1", Task: "t", Path: "a/b", Mode: resource.RO, Via: Claimed, Since: second}
 	gone := a
 	gone.Gone, gone.Lazy, gone.Mode, gone.Via = true, true, resource.RW, ByDescriptor
 	return map[string]Change{
-		"agent":                  {Agent: "id"},
-		"boot":                   {Boot: "boot-2"},
-		"root disk":              {Disk: &Disk{Pool: "p", Phase: Creating}},
-		"another disk":           {Disk: &Disk{Key: dataDisk, Pool: "p", Phase: Ready}},
-		"account":                {Account: &Account{Disk: dataDisk, Reservations: stack, Free: 1234567}},
-		"account of nothing":     {Account: &Account{Reservations: stack}},
-		"volume":                 {Volume: plain},
-		"volume with everything": {Volume: &full},
-		"task":                   {Task: &task},
-		"task with everything":   {Task: &ended},
-		"claim":                  {Attachment: &a},
-		"tombstone":              {Attachment: &gone},
-		"volume no more":         {Drop: &Drop{Volume: "v1"}},
-		"task no more":           {Drop: &Drop{Task: "t"}},
-		"attachment no more":     {Drop: &Drop{Volume: "v1", Task: "t", Path: "a/b"}},
+		"agent":                            {Agent: "id"},
+		"boot":                             {Boot: "boot-2"},
+		"root disk":                        {Disk: &Disk{Pool: "p", Phase: Creating}},
+		"another disk":                     {Disk: &Disk{Key: dataDisk, Pool: "p", Phase: Ready}},
+		"account":                          {Account: &Account{Disk: dataDisk, Reservations: stack, Free: 1234567}},
+		"account of nothing":               {Account: &Account{Reservations: stack}},
+		"volume":                           {Volume: plain},
+		"volume with everything":           {Volume: &full},
+		"volume that comes back otherwise": {Volume: &back},
+		"operation at work":                {Operation: &pending},
+		"operation that failed":            {Operation: &failed},
+		"operation with another":           {Operation: &follows},
+		"operation no more":                {Drop: &Drop{Operation: "id"}},
+		"task":                             {Task: &task},
+		"task with everything":             {Task: &ended},
+		"claim":                            {Attachment: &a},
+		"tombstone":                        {Attachment: &gone},
+		"volume no more":                   {Drop: &Drop{Volume: "v1"}},
+		"task no more":                     {Drop: &Drop{Task: "t"}},
+		"attachment no more":               {Drop: &Drop{Volume: "v1", Task: "t", Path: "a/b"}},
 	}
 }
 
@@ -67,7 +78,7 @@ func TestEveryChangeReadsBackAsItWasWritten(t *testing.T) {
 func TestTheJournalWaitsForWhatTheKernelCannotTellAgain(t *testing.T) {
 	t.Parallel()
 	relaxed := map[string]bool{"boot": true, "task": true, "task with everything": true, "claim": true, "tombstone": true,
-		"volume no more": true, "task no more": true, "attachment no more": true}
+		"volume no more": true, "task no more": true, "attachment no more": true, "operation no more": true}
 	for name, c := range samples() {
 		if !c.Stored() {
 			t.Errorf("%s is not stored", name)
@@ -81,6 +92,7 @@ func TestTheJournalWaitsForWhatTheKernelCannotTellAgain(t *testing.T) {
 		"unreserved space": {Account: &Account{Free: 1}},
 		"a fault":          {Fault: &FaultOf{Unit: UnitOfVolume("v1")}},
 		"a ready volume":   {Volume: &seen, Relaxed: true},
+		"what passes":      {Operation: &OperationStatus{ID: "id"}, Passing: true},
 	} {
 		if c.Durable() {
 			t.Errorf("%s is durable", name)

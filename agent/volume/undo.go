@@ -29,9 +29,9 @@ func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []
 			d.undoVolume(before, u)
 		}
 	}
-	sizes := before.resized(ops)
-	for _, op := range slices.Backward(ops) {
-		d.undo(before, op, sizes)
+	sizes := before.resizings(ops)
+	for i, op := range slices.Backward(ops) {
+		d.undo(op, sizes[i])
 	}
 	d.putEndings()
 	d.failBatch(before, batch, cause)
@@ -53,7 +53,7 @@ func flat(before *State, batch []Operation) (ops []Operation) {
 
 // undo does the opposite of an operation that has moved space. Where somebody else has come
 // to use the space, it stays.
-func (d *draft) undo(before *State, op Operation, sizes map[UUID]resource.Scalar) {
+func (d *draft) undo(op Operation, size resizing) {
 	switch o := op.(type) {
 	case Reserve:
 		from := pop
@@ -64,9 +64,7 @@ func (d *draft) undo(before *State, op Operation, sizes map[UUID]resource.Scalar
 	case Unreserve:
 		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return pop(r.Reservations), r.Reservations })
 	case Grow, Shrink, Resize:
-		if v, had := before.resizes(op); had {
-			d.undoSize(v, sizes[v.UUID])
-		}
+		d.undoSize(size)
 	}
 }
 
@@ -84,10 +82,16 @@ func (s *State) resizes(op Operation) (*Volume, bool) {
 	return nil, false
 }
 
-// resized gives the sizes to which operations bring the volumes of s that they resize.
-func (s *State) resized(ops []Operation) map[UUID]resource.Scalar {
-	sizes := map[UUID]resource.Scalar{}
-	for _, op := range ops {
+// resizing is what an operation has made of a volume's size.
+type resizing struct {
+	volume   UUID // empty for an operation that resizes none, or none that was there before
+	from, to resource.Scalar
+}
+
+// resizings gives what operations make of the sizes of the volumes of s, one for each.
+func (s *State) resizings(ops []Operation) []resizing {
+	all, sizes := make([]resizing, len(ops)), map[UUID]resource.Scalar{}
+	for i, op := range ops {
 		v, had := s.resizes(op)
 		if !had {
 			continue
@@ -96,35 +100,40 @@ func (s *State) resized(ops []Operation) map[UUID]resource.Scalar {
 		if !again {
 			size = v.Size
 		}
-		switch o := op.(type) {
-		case Grow:
-			size += o.Addition.Scalar
-		case Shrink:
-			size -= o.Subtract
-		case Resize:
-			size = o.Size
-		}
-		sizes[v.UUID] = size
+		all[i] = resizing{v.UUID, size, sizeAfter(op, size)}
+		sizes[v.UUID] = all[i].to
 	}
-	return sizes
+	return all
+}
+
+func sizeAfter(op Operation, size resource.Scalar) resource.Scalar {
+	switch o := op.(type) {
+	case Grow:
+		return size + o.Addition.Scalar
+	case Shrink:
+		return size - o.Subtract
+	case Resize:
+		return o.Size
+	}
+	return size
 }
 
 func (d *draft) undoMoves(rs []resource.Resource, ways func(resource.Resource) (from, to []resource.Reservation)) {
-	for _, r := range rs {
+	for _, r := range slices.Backward(rs) {
 		_ = d.moveEach([]resource.Resource{r}, ways) // somebody else uses it by now, and keeps it
 	}
 }
 
-// undoSize gives a volume the size that it had before the batch made it another. Where it
-// has yet another one since, or others use the space, it stays.
-func (d *draft) undoSize(old *Volume, made resource.Scalar) {
-	v, ok := d.Volume(old.UUID)
-	if !ok || v.Phase == Destroying || v.Size != made || d.Free(v.Disk, v.Reservations)+v.Size < old.Size {
+// undoSize gives a volume the size that it had. Where it has yet another one since, or others
+// use the space, it stays.
+func (d *draft) undoSize(r resizing) {
+	v, ok := d.Volume(r.volume)
+	if !ok || v.Phase == Destroying || v.Size != r.to || d.Free(v.Disk, v.Reservations)+v.Size < r.from {
 		return
 	}
-	d.give(v.Disk, v.Reservations, v.Size-old.Size)
+	d.give(v.Disk, v.Reservations, v.Size-r.from)
 	other := *v
-	other.Size = old.Size
+	other.Size = r.from
 	d.put(Change{Volume: &other})
 }
 

@@ -34,6 +34,10 @@ func taking() map[string][]Operation {
 	return map[string][]Operation{
 		"create":                         ops(create(vol("z", 5, "a"))),
 		"create two":                     ops(create(vol("z", 5, "a")), create(vol("zz", 5, "a"))),
+		"create and launch":              ops(create(vol("z", 5, "a")), launch("new", vol("z", 5, "a"))),
+		"reserve, create and launch":     ops(reserve(mib(5, "b")), create(vol("z", 5, "b")), launch("new", vol("z", 5, "b"), shared(vol("x", 10, "a")))),
+		"launch, two of them":            ops(launch("new", shared(vol("x", 10, "a"))), launch("newer", shared(vol("x", 10, "a")))),
+		"re-reserve, resize and create":  ops(again(mib(5, "a"), mib(5, "b")), resize("a/x", 15), create(vol("z", 5, "b"))),
 		"claim of a new task":            ops(Claim{Task: "new", Sandbox: "/s/new", Own: true, Lease: lease, Uses: []Use{{Volume: "a/x"}}}),
 		"attach to a new task":           ops(Attach{Task: "new", Sandbox: "/s/new", Own: true, Use: Use{Volume: "a/x"}, Via: ByPath}),
 		"attach to a task that is there": ops(Attach{Task: "old", Use: Use{Volume: "a/x", Path: "more", Mode: resource.RO}, Via: ByPath}),

@@ -1,0 +1,275 @@
+package volume
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenon/agent/resource"
+)
+
+// roomyDisk is role "a" with 50 MiB of a disk of 100, of which a/x has 10, 2 each are b's and c's.
+func roomyDisk(t testing.TB) (*State, Env) {
+	t.Helper()
+	env := numbered()
+	changes, err := Configure(Empty(), numberedAs("agent"), "boot-1", []Disk{rootDisk(100), wholeDisk(500)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustApply(t, Empty().With(changes...), env, reserve(mib(50, "a"), mib(2, "b"), mib(2, "c")), create(vol("x", 10, "a")),
+		reserve(whole(mib(500, "m"))), create(whole(vol("m", 500, "m")))), env
+}
+
+// takenBack applies a batch, lets others do something, and undoes the batch.
+func takenBack(t testing.TB, s *State, env Env, batch, since []Operation) *State {
+	t.Helper()
+	out, err := Apply(s, env, batch...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := out.Next
+	for _, op := range since {
+		other, err := Apply(now, env, op)
+		if err != nil {
+			t.Fatalf("since: %v", err)
+		}
+		now = other.Next
+	}
+	s = now.With(Undo(s, now, batch, out.Touched, errors.New("no luck"))...)
+	if err := s.Check(); err != nil {
+		t.Errorf("taken back: %v", err)
+	}
+	return s
+}
+
+// removedAll settles every tombstone, with nothing left of it.
+func removedAll(t testing.TB, s *State) *State {
+	t.Helper()
+	for _, v := range slices.Collect(s.Tombstones()) {
+		s = s.settledAs(v.UUID, SeenVolume{})
+	}
+	if err := s.Check(); err != nil {
+		t.Errorf("when all is removed: %v", err)
+	}
+	return s
+}
+
+func TestUndoGivesBackSpaceThatNobodyElseHasComeToUse(t *testing.T) {
+	t.Parallel()
+	x := vol("x", 10, "a")
+	fails := create(vol("z", 1, "b")) // whose steps fail, so that all of the batch is taken back
+	list := func(rs ...resource.Resource) []resource.Resource { return rs }
+	for _, c := range []struct {
+		name  string
+		batch []Operation
+		since []Operation
+		want  string // of what is different in the end
+	}{
+		{"reserve", ops(reserve(mib(5, "d")), fails), nil, ``},
+		{"reserve, carved since", ops(reserve(mib(5, "d")), fails), ops(create(vol("o", 1, "d"))), `
+			- free root 46
+			+ free root 4 "DYNAMIC""d"
+			+ free root 41
+			+ volume v4 d/o 1 on root creating`},
+		{"reserve, in several steps and with a source", ops(reserve(mib(5, "d"), mib(5, "d", "d/e")), again(mib(5, "d", "d/e"), mib(5, "f")), fails), nil, ``},
+		{"reserve of two kinds, one used since", ops(reserve(mib(5, "d"), mib(5, "e")), fails), ops(create(vol("o", 5, "e"))), `
+			- free root 46
+			+ free root 41
+			+ volume v4 e/o 5 on root creating`},
+		{"reserve and create from it", ops(reserve(mib(5, "d")), create(vol("y", 5, "d"))), nil, ``},
+		{"unreserve", ops(unreserve(mib(5, "a")), fails), nil, ``},
+		{"unreserve, used since", ops(unreserve(mib(40, "a")), fails), ops(reserve(mib(60, "o"))), `
+			- free root 40 "DYNAMIC""a"
+			- free root 46
+			+ free root 26
+			+ free root 60 "DYNAMIC""o"`},
+		{"grow", ops(grow(x, mib(5, "a")), fails), nil, ``},
+		{"grow and grow and resize", ops(grow(x, mib(5, "a")), grow(vol("x", 15, "a"), mib(5, "a")), resize("a/x", 3), fails), nil, ``},
+		{"grow, and others have made it larger since", ops(grow(x, mib(5, "a")), fails), ops(resize("a/x", 30)), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 20 "DYNAMIC""a"
+			+ volume v1 a/x 30 on root ready`},
+		{"grow, and others have destroyed it since", ops(grow(x, mib(5, "a")), fails), ops(Destroy{Ref: "a/x"}), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 50 "DYNAMIC""a"`},
+		{"shrink", ops(shrink(x, 5), fails), nil, ``},
+		{"shrink, and the space is used since", ops(resize("a/x", 1), fails), ops(create(vol("o", 45, "a"))), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 4 "DYNAMIC""a"
+			+ volume v1 a/x 1 on root ready
+			+ volume v4 a/o 45 on root creating`},
+		{"shrink, unreserve and grow", ops(shrink(x, 9), unreserve(mib(49, "a")), reserve(mib(1, "a")), resize("v1", 2), fails), nil, ``},
+		{"destroy goes on", ops(Destroy{Ref: "a/x"}, fails), nil, `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 50 "DYNAMIC""a"`},
+		{"destroy goes on, what it gives back does not change", ops(Destroy{Ref: "a/x"}, unreserve(mib(50, "a")), fails), nil, `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 50 "DYNAMIC""a"`},
+		{"nor where all else is taken meanwhile", ops(Destroy{Ref: "a/x"}, again(mib(50, "a"), mib(50, "d")), fails), ops(create(vol("o", 40, "d"))), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 10 "DYNAMIC""d"
+			+ volume v4 d/o 40 on root creating`},
+		{"of a MOUNT disk, which goes as a whole", ops(Destroy{Ref: "m/m"}, unreserve(whole(mib(500, "m"))), fails), nil, `
+			- volume v2 m/m 500 on MOUNT:/mnt/m ready
+			+ free MOUNT:/mnt/m 500 "DYNAMIC""m"`},
+		{"one and the same name, destroyed, made and grown", ops(Destroy{Ref: "a/x"}, create(vol("x", 5, "a")), grow(vol("x", 5, "a"), mib(5, "a")), fails), nil, `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 50 "DYNAMIC""a"`},
+		{"two disks", ops(Reserve{Resources: list(mib(5, "d"), mib(6, "e"))}, Destroy{Ref: "v2"}, again(whole(mib(500, "m")), whole(mib(500, "n"))), fails), nil, `
+			- volume v2 m/m 500 on MOUNT:/mnt/m ready
+			+ free MOUNT:/mnt/m 500 "DYNAMIC""m"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, env := roomyDisk(t)
+			after := removedAll(t, takenBack(t, s, env, c.batch, c.since))
+			if d := cmp.Diff(linesOf(c.want), difference(dump(s), dump(after))); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestUndoEndsOperationsWithIDs(t *testing.T) {
+	t.Parallel()
+	one, two := as("one", "RESERVE", reserve(mib(5, "d"))), as("two", "CREATE", create(vol("y", 5, "d")))
+	destroy := as("three", "DESTROY", Destroy{Ref: "v1"})
+	detach := as("three", "DETACH", Detach{Task: "t", Volume: "v1"})
+	held := ops(Claim{Task: "t", Sandbox: "/s/t", Uses: []Use{{Volume: "v1"}}})
+	for _, c := range []struct {
+		name      string
+		given     []Operation
+		batch     []Operation
+		told      []told // before it fails
+		at, after string // when it fails, and when all is removed
+		space     string // what is different then
+	}{
+		{"all of the batch has failed", nil, ops(one, two), nil, "XX-", "XX-", ``},
+		{"finished at once, and taken back", nil, ops(one, create(vol("y", 5, "d"))), nil, "X--", "X--", ``},
+		{"what was done before the batch stays done", ops(one), ops(one, two), nil, "FX-", "FX-", ``},
+		{"what removes goes on", nil, ops(destroy, one, two), nil, "XXP", "XXF", `- volume v1 a/x 10 on root ready`},
+		{"what removes goes on, behind what fails", nil, ops(one, two, destroy), nil, "XXP", "XXF", `- volume v1 a/x 10 on root ready`},
+		{"what was removed before the rest has failed", nil, ops(one, two, destroy), []told{removed("v1")}, "XXF", "XXF", `- volume v1 a/x 10 on root ready`},
+		{"what was removed by the first before the rest has failed", nil, ops(destroy, one, two), []told{removed("v1")}, "XXF", "XXF", `- volume v1 a/x 10 on root ready`},
+		{"a detach is no failure", held, ops(one, two, detach), nil, "XXF", "XXF", ``},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, env := roomyDisk(t)
+			s = mustApply(t, s, env, c.given...)
+			out, err := Apply(s, env, c.batch...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := out.Next
+			for _, c := range c.told {
+				now = now.With(Settle(now, c.unit, c.seen, second)...)
+			}
+			now = now.With(Undo(s, now, c.batch, out.Touched, errors.New("no luck"))...)
+			if got := statesOf(now); got != c.at {
+				t.Errorf("when it fails they are %s, want %s", got, c.at)
+			}
+			for o := range now.Operations() {
+				if o.State == OperationFailed && (o.Message != "no luck" || o.left() > 0 || o.With != "") {
+					t.Errorf("%s failed as %+v", o.ID, o)
+				}
+			}
+			now = removedAll(t, refoldRunning(t, now))
+			if got := statesOf(now); got != c.after || len(now.atWork()) > 0 {
+				t.Errorf("in the end they are %s, want %s", got, c.after)
+			}
+			var volumes []string
+			for _, l := range difference(dump(s), dump(now)) {
+				if strings.HasPrefix(l[2:], "volume ") {
+					volumes = append(volumes, l)
+				}
+			}
+			if d := cmp.Diff(linesOf(c.space), volumes); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// refoldRunning starts the agent of a state anew, in the same boot.
+func refoldRunning(t testing.TB, s *State) *State {
+	t.Helper()
+	var disks []Disk
+	for d := range s.Disks() {
+		disks = append(disks, *d)
+	}
+	folded := refold(t, s)
+	changes, err := Configure(folded, numberedAs("again"), s.Boot, disks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folded.With(changes...)
+}
+
+// A launch that fails takes its volume back while it may be mounted already: the order is
+// detach, then trash.
+func TestAVolumeThatIsTakenBackGoesAfterItsMount(t *testing.T) {
+	t.Parallel()
+	s, env := roomyDisk(t)
+	batch := ops(reserve(mib(5, "d")), create(vol("y", 5, "d")), launch("t", vol("y", 5, "d"), vol("x", 10, "a")))
+	out, err := Apply(s, env, batch...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := Unit{AttachmentUnit, "", "v3", "t", "y"}
+	mounted := Seen{Attachment: SeenAttachment{Mounted: true}}
+	now := out.Next.settledAs("v3", live)
+	now = now.With(Settle(now, u, mounted, second)...)
+	now = now.With(Undo(s, now, batch, out.Touched, errors.New("no luck"))...)
+	there := Seen{Volume: live}
+	if steps := Plan(now, UnitOfVolume("v3"), there); len(steps) > 0 {
+		t.Errorf("while it may be mounted, %v is to be done", steps)
+	}
+	if steps := Plan(now, u, mounted); len(steps) == 0 || steps[0].Kind != DoDetach {
+		t.Errorf("its mount's plan is %v", steps)
+	}
+	now = now.With(Settle(now, u, Seen{}, second)...)
+	if steps := Plan(now, UnitOfVolume("v3"), there); len(steps) != 2 || steps[0].Kind != Trash {
+		t.Errorf("when it is detached, %v is to be done", steps)
+	}
+	if free := now.Free("", mib(1, "d").Reservations); free != 0 {
+		t.Errorf("%s are free before the volume is removed", free)
+	}
+	x := Unit{AttachmentUnit, "", "v1", "t", "x"}
+	now = now.With(Settle(now, x, Seen{}, second)...)
+	now = removedAll(t, now.With(Settle(now, UnitOfTask("t"), Seen{}, second)...))
+	if d := cmp.Diff(dump(s), dump(now)); d != "" {
+		t.Errorf("left (-before +after):\n%s", d)
+	}
+}
+
+// Whichever step of the removal fails, the volume goes, and its space is reserved as it was.
+func TestAnUnreserveIsTakenBackWhenTheVolumeInItsPlaceIsNotRemoved(t *testing.T) {
+	t.Parallel()
+	batch := ops(Destroy{Ref: "a/z"}, unreserve(mib(5, "a")))
+	eachFailure(t, map[string][]Operation{"destroy and unreserve": batch}, func(t *testing.T, batch []Operation, k int, after bool) bool {
+		n := furnished(t)
+		want := n.s.Free("", mib(1, "a").Reservations)
+		if err := n.do(create(vol("z", 5, "a"))); err != nil {
+			t.Fatal(err)
+		}
+		failed := failAt(t, n, k, after, batch)
+		if !failed {
+			want -= 5 * resource.One
+		}
+		if got := n.s.Free("", mib(1, "a").Reservations); got != want {
+			t.Errorf("step %d: %s is free, want %s", k, got, want)
+		}
+		return failed
+	})
+}
