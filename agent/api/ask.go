@@ -43,7 +43,15 @@ func (s *Server) find(c *call, ref string) (*volume.Volume, error) {
 	return st.Find(ref)
 }
 
-// asks notes what a call is about, unless its handler did so in the caller's own words.
+// nameOf is a volume's name for the audit, which may have been asked for by its UUID.
+func (s *Server) nameOf(ref string) string {
+	if v, err := s.agent.State().Find(ref); err == nil {
+		return v.Name.String()
+	}
+	return ref
+}
+
+// asks notes what a call is about, unless its handler did so before.
 func (c *call) asks(ops ...volume.Operation) {
 	if c.asked == nil {
 		c.asked = ops

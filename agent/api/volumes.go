@@ -68,7 +68,7 @@ func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {
 
 // resize makes a volume larger or smaller.
 func (s *Server) resize(c *call, request wire.ResizeVolume) (answer, error) {
-	c.asks(volume.Resize{Ref: c.PathValue("ref")})
+	c.asks(volume.Resize{Ref: s.nameOf(c.PathValue("ref"))})
 	v, err := s.find(c, c.PathValue("ref"))
 	if err != nil {
 		return answer{}, err
@@ -94,7 +94,7 @@ func (s *Server) destroy(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	c.asks(volume.Destroy{Ref: c.PathValue("ref")})
+	c.asks(volume.Destroy{Ref: s.nameOf(c.PathValue("ref"))})
 	v, err := s.find(c, c.PathValue("ref"))
 	if err != nil {
 		return answer{}, err

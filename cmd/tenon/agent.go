@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tenon/agent"
+	"tenon/agent/access"
 	"tenon/agent/api"
 	"tenon/agent/config"
 	"tenon/agent/host"
@@ -156,7 +157,8 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 		return err
 	}
 	crash, arm := crashHook()
-	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks, Log: log, Crash: crash})
+	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks,
+		Host: volume.HostInfo{Resources: cfg.Others(), Attributes: cfg.Attributes}, Log: log, Crash: crash})
 	if err != nil {
 		return err
 	}
@@ -168,10 +170,14 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	return listen(ctx, cfg, a, log)
 }
 
-// makeParents makes what is missing above the agent's own directories: those are closed to
-// others, but the tasks of any user walk to their sandboxes.
+// makeParents makes what is missing above the agent's own directories and files: those are
+// closed to others, but the tasks of any user walk to their sandboxes.
 func makeParents(cfg config.Config) error {
-	for _, dir := range append([]string{cfg.StateDir, cfg.Pool}, cfg.SandboxRoots...) {
+	below := append([]string{cfg.StateDir, cfg.Pool}, cfg.SandboxRoots...)
+	if cfg.AuditLog != "" {
+		below = append(below, cfg.AuditLog)
+	}
+	for _, dir := range below {
 		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 			return err
 		}
@@ -189,12 +195,20 @@ func releaseAll(a *agent.Agent, log *slog.Logger) {
 }
 
 // listen serves the API until ctx ends, and then lets the calls under way finish.
-func listen(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) error {
-	ln, err := listener(cfg)
+func listen(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Logger) (err error) {
+	var audit *access.Audit
+	if cfg.AuditLog != "" {
+		if audit, err = access.OpenAudit(cfg.AuditLog); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, audit.Close()) }()
+	}
+	lns, err := listeners(cfg, log)
 	if err != nil {
 		return err
 	}
-	srv := api.New(api.Options{Agent: a, Group: cfg.Group, Version: version(), Timeout: cfg.RequestTimeout, Log: log})
+	srv := api.New(api.Options{Agent: a, Group: cfg.Group, Version: version(), Timeout: cfg.RequestTimeout, Log: log,
+		Principals: cfg.Principals, ACLs: cfg.ACLs, Audit: audit})
 	var work sync.WaitGroup
 	defer work.Wait()
 	ctx, stop := context.WithCancel(ctx)
@@ -204,24 +218,40 @@ func listen(ctx context.Context, cfg config.Config, a *agent.Agent, log *slog.Lo
 			log.Warn("watchdog not fed", "err", err)
 		}
 	})
-	failed := make(chan error, 1)
-	work.Go(func() { failed <- srv.Serve(ln) })
-	log.Info("agent serves", "path", ln.Addr().String())
-	tell(log, systemd.Ready("serving on "+ln.Addr().String()))
+	failed := make(chan error, len(lns))
+	var at []string
+	for _, ln := range lns {
+		work.Go(func() { failed <- srv.Serve(ln) })
+		at = append(at, ln.Addr().String())
+		log.Info("agent serves", "path", ln.Addr().String())
+	}
+	tell(log, systemd.Ready("serving on "+strings.Join(at, " and ")))
 	select {
-	case err := <-failed:
-		return err
+	case err = <-failed:
 	case <-ctx.Done():
 	}
 	log.Info("agent stops")
 	tell(log, systemd.Stopping())
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	return srv.Shutdown(drain)
+	return errors.Join(err, srv.Shutdown(drain))
 }
 
-// listener is the socket that systemd hands over, or one of our own.
-func listener(cfg config.Config) (net.Listener, error) {
+// listeners are the unix socket and, if it is configured, the address for other hosts.
+func listeners(cfg config.Config, log *slog.Logger) ([]net.Listener, error) {
+	local, err := socket(cfg)
+	if err != nil || cfg.TLSListen == "" {
+		return []net.Listener{local}, err
+	}
+	remote, err := api.ListenTLS(cfg.TLSListen, cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA, log)
+	if err != nil {
+		return nil, errors.Join(err, local.Close())
+	}
+	return []net.Listener{local, remote}, nil
+}
+
+// socket is the one that systemd hands over, or one of our own.
+func socket(cfg config.Config) (net.Listener, error) {
 	passed, err := systemd.Listeners()
 	if err != nil {
 		return nil, err
@@ -241,36 +271,53 @@ func tell(log *slog.Logger, err error) {
 
 // disksOf gives the disks as the core wants them, and their directories by key.
 func disksOf(cfg config.Config) ([]volume.Disk, map[string]string, error) {
-	dirs := map[string]string{"": cfg.Pool}
-	root, err := diskOf(nil, cfg.Pool, cfg.PoolSize)
+	spaces, err := cfg.Space()
 	if err != nil {
 		return nil, nil, err
 	}
-	disks := []volume.Disk{root}
-	for _, d := range cfg.Disks {
-		disk, err := diskOf(&resource.Source{Type: resource.SourcePath, Path: &resource.Root{Root: &d.Path}}, d.Path, d.Size)
+	dirs := map[string]string{}
+	var disks []volume.Disk
+	for _, s := range spaces {
+		disk, err := diskOf(s)
 		if err != nil {
 			return nil, nil, err
 		}
 		disks = append(disks, disk)
-		dirs[disk.Key] = d.Path
+		dirs[disk.Key] = s.Dir
 	}
 	return disks, dirs, nil
 }
 
 // diskOf gives one disk; where its size is not configured, the file system decides when
 // the disk is first used.
-func diskOf(source *resource.Source, dir string, size resource.Bytes) (volume.Disk, error) {
-	d := volume.Disk{Key: source.Key(), Source: source, Total: size.Scalar(), Auto: size == 0}
+func diskOf(s config.Space) (volume.Disk, error) {
+	d := volume.Disk{Key: s.Source.Key(), Source: s.Source, Auto: len(s.Parts) == 0}
+	for _, p := range s.Parts {
+		d.Total += p.Size
+		d.Parts = append(d.Parts, part(p.Role, p.Size))
+	}
 	if !d.Auto {
 		return d, nil
 	}
-	offered, err := host.OfferedSize(dir)
-	if err != nil && source == nil {
+	sizeOf := host.OfferedSize
+	if s.Source != nil && s.Source.Type == resource.SourceMount {
+		sizeOf = host.WholeSize
+	}
+	size, err := sizeOf(s.Dir)
+	if err != nil && s.Source == nil {
 		return d, err
 	}
-	d.Total = offered.Scalar() // of a disk that can't be looked at: nothing, until it can
+	d.Total = size.Scalar() // of a disk that can't be looked at: nothing, until it can
+	d.Parts = []volume.Part{part(s.Role, d.Total)}
 	return d, nil
+}
+
+// part is space that is reserved to a role, statically, or to nobody.
+func part(role string, size resource.Scalar) volume.Part {
+	if role == "" {
+		return volume.Part{Size: size}
+	}
+	return volume.Part{Size: size, Reservations: []resource.Reservation{{Type: resource.Static, Role: role}}}
 }
 
 func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
