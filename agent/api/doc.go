@@ -1,10 +1,14 @@
-// Package api serves the agent over HTTP and JSON on a unix socket. openapi.yaml
-// beside it describes every route, and GET /v1/openapi.yaml hands it out.
+// Package api serves the agent over HTTP and JSON on a unix socket and, where that is
+// configured, over TLS. openapi.yaml beside it describes every route, and GET
+// /v1/openapi.yaml hands it out.
 //
 // It decodes, asks the agent and encodes; it decides nothing about volumes, and a rule
 // that it enforced would be missing for every other way in. What it does decide is who
 // may ask at all: root, the agent's own user and the members of one group, known by the
-// credentials that the kernel gives for the other end of the socket.
+// credentials that the kernel gives for the other end of the socket; elsewhere, whoever
+// has a certificate that names a principal. It gives the agent the rules of package access
+// with each change, leaves out of its answers what a principal may not see, and writes the
+// audit file: an entry for each call that asks for a change, before the call is answered.
 //
 // A request that cannot be right is answered before anything is changed. Every refusal
 // and failure is a problem (RFC 9457) with a kind of package volume; package wire has
