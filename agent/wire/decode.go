@@ -63,6 +63,9 @@ var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 // checkNames reads one value and compares the names in it with the fields of t. Types
 // that read themselves do that themselves.
 func checkNames(dec *json.Decoder, t reflect.Type) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if reflect.PointerTo(t).Implements(unmarshaler) {
 		var skipped json.RawMessage
 		return dec.Decode(&skipped)
