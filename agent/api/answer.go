@@ -33,6 +33,7 @@ func nothing() answer { return answer{status: http.StatusNoContent} }
 type recorder struct {
 	http.ResponseWriter
 	status int
+	plain  bool // refusals are text, as Mesos has them
 }
 
 // WriteHeader notes the status.
@@ -89,15 +90,24 @@ func problem(status int, kind error, format string, args ...any) error {
 
 // refuse sends an error as a problem.
 func (s *Server) refuse(w *recorder, err error) {
-	p := wire.ProblemOf(err)
-	if special := (*problemError)(nil); errors.As(err, &special) {
-		p = special.Problem
+	if w.plain {
+		s.refusePlainly(w, err)
+		return
 	}
+	p := problemOf(err)
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // cannot happen: a Problem is a plain struct
 	}
 	s.send(w, p.Status, wire.ProblemType, append(body, '\n'))
+}
+
+// problemOf tells an error as a problem.
+func problemOf(err error) wire.Problem {
+	if special := (*problemError)(nil); errors.As(err, &special) {
+		return special.Problem
+	}
+	return wire.ProblemOf(err)
 }
 
 func (s *Server) send(w *recorder, status int, media string, body []byte) {

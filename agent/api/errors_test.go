@@ -67,8 +67,10 @@ func TestAWrongMethodIsToldWithTheRightOnes(t *testing.T) {
 		{"PUT", "/v1/volumes", "GET, POST"},
 		{"DELETE", "/v1/volumes", "GET, POST"},
 		{"POST", "/v1/status", "GET"},
-		{"PATCH", "/v1/volumes/web/data", "GET, DELETE"},
-		{"GET", "/v1/operations", "POST"},
+		{"PUT", "/v1/volumes/web/data", "GET, PATCH, DELETE"},
+		{"PUT", "/v1/operations", "GET, POST"},
+		{"POST", "/v1/operations/o1", "GET, DELETE"},
+		{"POST", "/v1/resources", "GET"},
 		{"OPTIONS", "/v1/tasks/t1/attachments", "POST, DELETE"},
 	} {
 		status, header, data := f.do(tc[0], tc[1], "")

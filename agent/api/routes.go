@@ -3,6 +3,7 @@ package api
 import (
 	_ "embed" // openapi.yaml
 
+	"tenon/agent/resource"
 	"tenon/agent/wire"
 )
 
@@ -25,12 +26,18 @@ var routes = []route{
 	{"GET", "/v1/status", nil, nil, wire.Status{}, (*Server).status},
 	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
 	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
-	{"POST", "/v1/operations", nil, wire.Operations{}, wire.Applied{}, (*Server).apply},
+	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, (*Server).resources},
+
+	{"GET", "/v1/operations", []string{"all", "after", "limit"}, nil, wire.OperationStatuses{}, (*Server).operations},
+	{"POST", "/v1/operations", []string{"dry_run"}, wire.Operations{}, wire.Applied{}, (*Server).apply},
+	{"GET", "/v1/operations/{id}", nil, nil, wire.OperationStatus{}, (*Server).operation},
+	{"DELETE", "/v1/operations/{id}", nil, nil, nil, (*Server).acknowledge},
 
 	{"GET", "/v1/volumes", []string{"after", "limit"}, nil, wire.Volumes{}, (*Server).volumes},
-	{"POST", "/v1/volumes", nil, wire.CreateVolume{}, wire.Volume{}, withBody((*Server).create)},
+	{"POST", "/v1/volumes", []string{"dry_run"}, wire.CreateVolume{}, wire.Volume{}, withBody((*Server).create)},
 	{"GET", "/v1/volumes/{ref...}", nil, nil, wire.Volume{}, (*Server).volume},
-	{"DELETE", "/v1/volumes/{ref...}", []string{"wait"}, nil, wire.Volume{}, (*Server).destroy},
+	{"PATCH", "/v1/volumes/{ref...}", []string{"dry_run"}, wire.ResizeVolume{}, wire.Volume{}, withBody((*Server).resize)},
+	{"DELETE", "/v1/volumes/{ref...}", []string{"wait", "dry_run"}, nil, wire.Volume{}, (*Server).destroy},
 
 	{"GET", "/v1/tasks", []string{"after", "limit"}, nil, wire.Tasks{}, (*Server).tasks},
 	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
@@ -39,6 +46,18 @@ var routes = []route{
 	{"POST", "/v1/tasks/{task}/attachments", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).attach)},
 	{"DELETE", "/v1/tasks/{task}/attachments", []string{"volume", "path", "lazy"}, nil, nil, (*Server).detach},
 	{"POST", "/v1/tasks/{task}/mounts", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).mount)},
+
+	// What Mesos' operators ask a master for (spec.md 3.14).
+	{"POST", "/reserve", nil, nil, nil, form(resource.OpReserve, "resources")},
+	{"POST", "/unreserve", nil, nil, nil, form(resource.OpUnreserve, "resources")},
+	{"POST", "/create-volumes", nil, nil, nil, form(resource.OpCreate, "volumes")},
+	{"POST", "/destroy-volumes", nil, nil, nil, form(resource.OpDestroy, "volumes")},
+	{"POST", "/api/v1", nil, wire.Call{}, wire.CallAnswer{}, (*Server).call},
+	{"POST", "/master/reserve", nil, nil, nil, form(resource.OpReserve, "resources")},
+	{"POST", "/master/unreserve", nil, nil, nil, form(resource.OpUnreserve, "resources")},
+	{"POST", "/master/create-volumes", nil, nil, nil, form(resource.OpCreate, "volumes")},
+	{"POST", "/master/destroy-volumes", nil, nil, nil, form(resource.OpDestroy, "volumes")},
+	{"POST", "/master/api/v1", nil, wire.Call{}, wire.CallAnswer{}, (*Server).call},
 }
 
 //go:embed openapi.yaml

@@ -42,7 +42,19 @@ type schema struct {
 	Required     []string
 	Properties   map[string]schema
 	Items        *schema
-	Additional   *bool `yaml:"additionalProperties"`
+	Additional   *additional `yaml:"additionalProperties"`
+}
+
+// additional is what further properties of an object are: none, or of that schema.
+type additional struct{ Schema *schema }
+
+// UnmarshalYAML reads false or a schema.
+func (a *additional) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		return nil
+	}
+	a.Schema = &schema{}
+	return node.Decode(a.Schema)
 }
 
 func described(t *testing.T) document {
@@ -128,10 +140,12 @@ func refTo(v any) string {
 	return "#/components/schemas/" + reflect.TypeOf(v).Name()
 }
 
-// mesos are types that are Mesos' and described as such.
+// mesos are types that are Mesos', or write themselves, and are described as such.
 var mesos = map[reflect.Type]string{
 	reflect.TypeFor[resource.Resource]():  "#/components/schemas/Resource",
 	reflect.TypeFor[resource.Operation](): "#/components/schemas/Operation",
+	reflect.TypeFor[wire.Endpoint]():      "#/components/schemas/Resource",
+	reflect.TypeFor[wire.Quantity]():      "#/components/schemas/Quantity",
 }
 
 func TestEverySchemaIsItsTypeAndEveryTypeHasASchema(t *testing.T) {
@@ -145,7 +159,7 @@ func TestEverySchemaIsItsTypeAndEveryTypeHasASchema(t *testing.T) {
 			}
 		}
 	}
-	seen := map[string]bool{"Resource": true, "Operation": true}
+	seen := map[string]bool{"Resource": true, "Operation": true, "Quantity": true}
 	for len(todo) > 0 {
 		typ := todo[0]
 		todo = todo[1:]
@@ -161,10 +175,6 @@ func TestEverySchemaIsItsTypeAndEveryTypeHasASchema(t *testing.T) {
 		want, more := schemaOf(typ)
 		todo = append(todo, more...)
 		described.Additional = nil
-		for name, property := range described.Properties {
-			property.Additional = nil
-			described.Properties[name] = property
-		}
 		slices.Sort(described.Required)
 		if diff := cmp.Diff(want, described); diff != "" {
 			t.Errorf("%s (-code +document):\n%s", typ.Name(), diff)
@@ -203,9 +213,18 @@ func propertyOf(t reflect.Type) (schema, []reflect.Type) {
 	case mesos[t] != "":
 		return schema{Ref: mesos[t]}, nil
 	}
+	switch t {
+	case reflect.TypeFor[resource.Scalar]():
+		return schema{Type: "number"}, nil
+	case reflect.TypeFor[[]byte]():
+		return schema{Type: "string"}, nil
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return propertyOf(t.Elem())
+	case reflect.Map:
+		of, more := propertyOf(t.Elem())
+		return schema{Type: "object", Additional: &additional{&of}}, more
 	case reflect.Slice:
 		items, more := propertyOf(t.Elem())
 		return schema{Type: "array", Items: &items}, more
