@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"tenon/agent/resource"
@@ -29,10 +30,15 @@ func (c *Client) OpenAPI(ctx context.Context) (data []byte, err error) {
 	return data, err
 }
 
-// Apply applies Mesos' operations, all of them in order or none.
-func (c *Client) Apply(ctx context.Context, ops ...resource.Operation) (applied wire.Applied, err error) {
-	_, err = c.ask(ctx, http.MethodPost, "/v1/operations", wire.Operations{Operations: ops}, &applied)
-	return applied, err
+// Resources tells what the agent has: what is offerable, for a role where one is given.
+// Without shared, no shared volume is told of.
+func (c *Client) Resources(ctx context.Context, role string, shared bool) (r wire.Resources, err error) {
+	q := url.Values{"shared": {strconv.FormatBool(shared)}}
+	if role != "" {
+		q.Set("role", role)
+	}
+	_, err = c.ask(ctx, http.MethodGet, "/v1/resources?"+q.Encode(), nil, &r)
+	return r, err
 }
 
 // Volumes gives the page of at most limit volumes after a name; limit 0 leaves it to
@@ -60,6 +66,30 @@ func (c *Client) Volume(ctx context.Context, ref string) (v wire.Volume, err err
 func (c *Client) Create(ctx context.Context, request wire.CreateVolume) (v wire.Volume, err error) {
 	_, err = c.ask(ctx, http.MethodPost, "/v1/volumes", request, &v)
 	return v, err
+}
+
+// TryCreate is Create that changes nothing: the volume as it would be at first.
+func (c *Client) TryCreate(ctx context.Context, request wire.CreateVolume) (v wire.Volume, err error) {
+	_, err = c.ask(ctx, http.MethodPost, "/v1/volumes"+dryRun, request, &v)
+	return v, err
+}
+
+// Resize makes a volume larger or smaller.
+func (c *Client) Resize(ctx context.Context, ref string, size resource.Bytes) (v wire.Volume, err error) {
+	_, err = c.ask(ctx, http.MethodPatch, "/v1/volumes/"+wire.EscapeRef(ref), wire.ResizeVolume{Size: size}, &v)
+	return v, err
+}
+
+// TryResize is Resize that changes nothing: the volume as it would be.
+func (c *Client) TryResize(ctx context.Context, ref string, size resource.Bytes) (v wire.Volume, err error) {
+	_, err = c.ask(ctx, http.MethodPatch, "/v1/volumes/"+wire.EscapeRef(ref)+dryRun, wire.ResizeVolume{Size: size}, &v)
+	return v, err
+}
+
+// TryDestroy says whether a volume could be destroyed, and changes nothing.
+func (c *Client) TryDestroy(ctx context.Context, ref string) error {
+	_, err := c.ask(ctx, http.MethodDelete, "/v1/volumes/"+wire.EscapeRef(ref)+dryRun, nil, nil)
+	return err
 }
 
 // Destroy destroys a volume and its data. done says that it is gone and its space is
@@ -126,8 +156,12 @@ func taskPath(id string) string { return "/v1/tasks/" + url.PathEscape(id) }
 // longestPage is the most that the agent gives at once.
 const longestPage = 1000
 
-func pageQuery(after string, limit int) string {
+// pageQuery is the query for a page, with other names and values in it.
+func pageQuery(after string, limit int, other ...string) string {
 	q := url.Values{}
+	for pair := range slices.Chunk(other, 2) {
+		q.Set(pair[0], pair[1])
+	}
 	if after != "" {
 		q.Set("after", after)
 	}
