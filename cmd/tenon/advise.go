@@ -91,3 +91,14 @@ func adviseOnTask(err error) error {
 	}
 	return advise(err)
 }
+
+// adviseOnOperation advises on an error about an operation with an id.
+func adviseOnOperation(err error) error {
+	switch kind := volume.Kind(err); {
+	case errors.Is(kind, volume.ErrNotFound):
+		return advice{err, []string{"see what there is: tenon op ls --all"}}
+	case errors.Is(kind, volume.ErrPending):
+		return advice{err, []string{"see how far it is: tenon op ls"}}
+	}
+	return advise(err)
+}

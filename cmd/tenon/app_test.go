@@ -149,9 +149,11 @@ func TestReservationsOfOneRoleAreToldApart(t *testing.T) {
 	t.Parallel()
 	ops, value := "ops", "x"
 	for want, stack := range map[string][]resource.Reservation{
-		"dynamic":                             {{Type: resource.Dynamic, Role: "web"}},
-		"static":                              {{Type: resource.Static, Role: "web"}},
-		"dynamic, by ops, k=x, l":             {{Type: resource.Dynamic, Role: "web", Principal: &ops, Labels: []resource.Label{{Key: "k", Value: &value}, {Key: "l"}}}},
+		"dynamic":                 {{Type: resource.Dynamic, Role: "web"}},
+		"static":                  {{Type: resource.Static, Role: "web"}},
+		"dynamic, by ops, k=x, l": {{Type: resource.Dynamic, Role: "web", Principal: &ops, Labels: []resource.Label{{Key: "k", Value: &value}, {Key: "l"}}}},
+		"dynamic, within a/b by ops, within a (static)": {
+			{Type: resource.Static, Role: "a"}, {Type: resource.Dynamic, Role: "a/b", Principal: &ops}, {Type: resource.Dynamic, Role: "a/b/c"}},
 		"dynamic, within eng/web, within eng": {{Role: "eng"}, {Role: "eng/web"}, {Type: resource.Dynamic, Role: "eng/web/x"}},
 	} {
 		if got := describeStack(stack); got != want {

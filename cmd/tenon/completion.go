@@ -85,6 +85,19 @@ func completeTasks(c *cli.Context) {
 	})
 }
 
+// completeOperations lists the ids of operations that were not acknowledged. Without an
+// agent there are none.
+func completeOperations(c *cli.Context) {
+	completeNames(c, func(ctx context.Context, print func(string)) {
+		for o, err := range newClient(c).AllOperations(ctx, false) {
+			if err != nil {
+				return
+			}
+			print(o.ID)
+		}
+	})
+}
+
 // completeNames lists flags where one has been begun, and names elsewhere. The word
 // that was begun is the last but one; behind it stands the flag that asks for this.
 func completeNames(c *cli.Context, names func(ctx context.Context, print func(string))) {

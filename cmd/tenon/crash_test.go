@@ -41,7 +41,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	p := &site{t: t, dir: dir, Client: client.New(filepath.Join(dir, "tenon.sock"))}
-	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"4GiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\n",
+	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"4GiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\naudit_log = \"\"\n",
 		p.path("state"), p.path("tenon.sock"), p.path("pool"), p.path("sandboxes"), "/"+filepath.Base(dir))
 	if err := os.WriteFile(p.path("tenon.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)

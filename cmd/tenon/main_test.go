@@ -27,16 +27,19 @@ const (
 	goldenSet = "TENON_TEST_UPDATE"     // write the golden files of the scripts anew
 )
 
+// programs are on the PATH of scripts.
+func programs() map[string]func() { return map[string]func(){"tenon": tenon, "curl": curl} }
+
 // TestMain runs the tests in a mount namespace of their own, with this program on the
 // PATH under the name tenon.
 func TestMain(m *testing.M) {
 	if os.Args[0] == stageZero && len(os.Args) > 1 && os.Args[1] == stageName {
 		tenon()
 	}
-	if os.Getenv(insideEnv) != "" && filepath.Base(os.Args[0]) != "tenon" {
+	if _, program := programs()[filepath.Base(os.Args[0])]; os.Getenv(insideEnv) != "" && !program {
 		mounttest.Main(m)
 	}
-	testscript.Main(again{}, map[string]func(){"tenon": tenon})
+	testscript.Main(again{}, programs())
 }
 
 func tenon() {

@@ -91,6 +91,11 @@ func (p *page) state(word string) string { return p.paint(stateStyles[word], wor
 
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
+// wouldHave tells what a dry run has found to be possible.
+func (p *page) wouldHave(format string, args ...any) {
+	p.line("would "+format+"; nothing was changed", args...)
+}
+
 // age is how long ago something was, in one unit.
 func (p *page) age(t time.Time) string { return age(p.now.Sub(t)) }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -9,8 +8,6 @@ import (
 
 	"tenon/agent/client"
 	"tenon/agent/resource"
-	"tenon/agent/volume"
-	"tenon/agent/wire"
 )
 
 const specText = "A size is a number of MiB, as in Mesos, or has a unit: 2048, 2GiB, 1.5T.\n\n"
@@ -20,9 +17,14 @@ func reserveCommand() *cli.Command {
 		Name:      "reserve",
 		Usage:     "reserve disk for a role",
 		ArgsUsage: "disk:SIZE",
-		Description: "Volumes are carved from what is reserved for their role.\n" + specText +
-			"EXAMPLES:\n   tenon reserve disk:2048 --role web\n   tenon reserve disk:1TiB --role db --disk /mnt/d1 --label team=data",
-		Flags:  reservationFlags(),
+		Description: "Volumes are carved from what is reserved for their role. What a role has may be reserved once more\n" +
+			"for a role below it (--from), or moved to another role in one step (--move-from).\n" + specText +
+			"EXAMPLES:\n   tenon reserve disk:2048 --role web\n   tenon reserve disk:1TiB --role db --disk /mnt/d1 --label team=data\n" +
+			"   tenon reserve disk:1024 --role eng/ml --from eng\n   tenon reserve disk:1024 --role web --move-from db --dry-run",
+		Flags: append(reservationFlags(),
+			&cli.StringFlag{Name: "from", Usage: "`ROLE` above that it is reserved for already"},
+			&cli.StringFlag{Name: "move-from", Usage: "`ROLE` that it is taken from"},
+			dryRunFlag()),
 		Action: reserve,
 	}
 }
@@ -32,9 +34,12 @@ func unreserveCommand() *cli.Command {
 		Name:      "unreserve",
 		Usage:     "give reserved disk back that no volume is made of",
 		ArgsUsage: "disk:SIZE",
-		Description: "Principal and labels must be those that it was reserved with.\n" + specText +
-			"EXAMPLES:\n   tenon unreserve disk:2048 --role web",
-		Flags:  reservationFlags(),
+		Description: "Principal and labels must be those that it was reserved with. What was reserved for a role above\n" +
+			"before goes back to that role.\n" + specText +
+			"EXAMPLES:\n   tenon unreserve disk:2048 --role web\n   tenon unreserve disk:1TiB --role db --disk /mnt/d1 --label team=data",
+		Flags: append(reservationFlags(),
+			&cli.StringFlag{Name: "from", Usage: "`ROLE` above that it goes back to, where there are several"},
+			dryRunFlag()),
 		Action: unreserve,
 	}
 }
@@ -48,61 +53,77 @@ func reservationFlags() []cli.Flag {
 	}
 }
 
+// reserve pushes a reservation onto what is free, or onto what --from says, or replaces
+// the one that --move-from says.
 func reserve(c *cli.Context) error {
-	return changeReservation(c, "reserved for role %s", func(r resource.Resource) resource.Operation {
-		return resource.Operation{Type: resource.OpReserve, Reserve: &resource.Reserve{Resources: []resource.Resource{r}}}
-	})
-}
-
-func unreserve(c *cli.Context) error {
-	return changeReservation(c, "given back by role %s", func(r resource.Resource) resource.Operation {
-		return resource.Operation{Type: resource.OpUnreserve, Unreserve: &resource.Unreserve{Resources: []resource.Resource{r}}}
-	})
-}
-
-// changeReservation applies one operation on the resource that the command line names,
-// and tells what is reserved in that way now.
-func changeReservation(c *cli.Context, done string, make func(resource.Resource) resource.Operation) error {
-	size, err := parseSpec(c.Args().First())
-	if err != nil {
-		return misused(c, "%v", err)
-	}
-	reservation, err := reservationOf(c)
-	if err != nil {
-		return misused(c, "%v", err)
+	if c.IsSet("from") && c.IsSet("move-from") {
+		return misused(c, "--from and --move-from do not go together")
 	}
 	api := newClient(c)
-	source, err := sourceOf(c.Context, api, c.String("disk"))
+	s, err := shareOf(c, api)
 	if err != nil {
 		return err
 	}
-	r := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: size, Reservations: []resource.Reservation{reservation}}
-	if source != nil {
-		r.Disk = &resource.Disk{Source: source}
+	op := resource.Reserve{Resources: []resource.Resource{s.resource(s.top)}}
+	switch {
+	case c.IsSet("from"):
+		below, err := s.stackFor(c.String("from"))
+		if err != nil {
+			return err
+		}
+		op.Resources[0] = s.resource(append(below, s.top)...)
+	case c.IsSet("move-from"):
+		from, err := s.stackFor(c.String("move-from"))
+		if err != nil {
+			return err
+		}
+		op.Source = []resource.Resource{s.resource(from...)}
+		op.Resources[0] = op.Source[0]
+		op.Resources[0].Reservations = append(from[:len(from)-1:len(from)-1], s.top)
 	}
-	applied, err := api.Apply(c.Context, make(r))
+	return s.change(c, api, resource.Operation{Type: resource.OpReserve, Reserve: &op}, "reserve", "reserved")
+}
+
+// unreserve takes the reservation that the command line says off whatever is below it.
+func unreserve(c *cli.Context) error {
+	api := newClient(c)
+	s, err := shareOf(c, api)
 	if err != nil {
 		return err
+	}
+	stack, err := s.stackOf(c.String("from"))
+	if err != nil {
+		return err
+	}
+	op := resource.Unreserve{Resources: []resource.Resource{s.resource(stack...)}}
+	return s.change(c, api, resource.Operation{Type: resource.OpUnreserve, Unreserve: &op}, "give back", "given back")
+}
+
+// change applies one operation on one resource, and tells what is reserved in that way now.
+func (s share) change(c *cli.Context, api *client.Client, op resource.Operation, would, done string) error {
+	what := fmt.Sprintf("%s of disk %s", s.size.Bytes(), clean(c.String("disk")))
+	role := "for role " + clean(s.top.Role)
+	if op.Unreserve != nil {
+		role = "by role " + clean(s.top.Role)
+	}
+	apply := api.Apply
+	if c.Bool("dry-run") {
+		apply = api.TryApply
+	}
+	applied, err := apply(c.Context, op)
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") {
+		return show(c, applied, func(p *page) { p.wouldHave("%s %s %s", would, what, role) })
 	}
 	st, err := api.Status(c.Context)
 	if err != nil {
 		return err
 	}
 	return show(c, applied, func(p *page) {
-		p.line("%s of disk %s "+done+", which has %s left to make volumes of", size.Bytes(), clean(c.String("disk")),
-			clean(reservation.Role), freeIn(st, r))
+		p.line("%s %s %s, which has %s left to make volumes of", what, done, role, freeIn(st, op.Resources()[0]))
 	})
-}
-
-// freeIn says how much is reserved like r and free.
-func freeIn(st wire.Status, r resource.Resource) string {
-	for _, have := range st.Reservations {
-		same := have.Resource
-		if same.Scalar = r.Scalar; resource.Equal(same, r) {
-			return have.Free.String()
-		}
-	}
-	return "nothing"
 }
 
 // parseSpec reads disk:SIZE.
@@ -133,38 +154,4 @@ func reservationOf(c *cli.Context) (resource.Reservation, error) {
 		r.Labels = append(r.Labels, label)
 	}
 	return r, nil
-}
-
-// rootDisk is what the agent calls the disk that has no source.
-const rootDisk = "root"
-
-// sourceOf finds the disk that people name, by its name or its directory.
-func sourceOf(ctx context.Context, api *client.Client, name string) (*resource.Source, error) {
-	if name == "" || name == rootDisk {
-		return nil, nil //nolint:nilnil // the root disk has no source
-	}
-	st, err := api.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var known []string
-	for _, d := range st.Disks {
-		kind, dir, _ := strings.Cut(d.Key, ":")
-		if d.Key != "" && (name == d.Key || name == dir) {
-			return source(resource.SourceType(kind), dir), nil
-		}
-		known = append(known, d.Name)
-	}
-	return nil, &volume.Error{
-		Kind:    volume.ErrNotFound,
-		Message: fmt.Sprintf("this agent has no disk %q; it has: %s", name, strings.Join(known, ", ")),
-	}
-}
-
-func source(kind resource.SourceType, dir string) *resource.Source {
-	root := &resource.Root{Root: &dir}
-	if kind == resource.SourceMount {
-		return &resource.Source{Type: kind, Mount: root}
-	}
-	return &resource.Source{Type: kind, Path: root}
 }

@@ -29,6 +29,9 @@ import (
 //	shutdown       end it as an operator would, and have it exit well
 //	kill9          end it as a crash would
 //	fails N ARG…   run tenon, which must exit with N
+//	tmpfs DIR      make a directory and mount a file system of 64 MiB there, until the end
+//	config FILE    configure the agent's disks otherwise, and what else FILE says; $WORK is
+//	               the script's directory
 //	got FILE       write stdout or a file to "got", with what differs each time replaced
 func TestScripts(t *testing.T) {
 	mounttest.RequireRoot(t)
@@ -43,6 +46,8 @@ func TestScripts(t *testing.T) {
 			"shutdown": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(hostOf(ts).end(syscall.SIGTERM)) },
 			"kill9":    func(ts *testscript.TestScript, _ bool, _ []string) { _ = hostOf(ts).end(syscall.SIGKILL) },
 			"fails":    fails,
+			"tmpfs":    tmpfs,
+			"config":   setConfig,
 			"got":      got,
 		},
 	})
@@ -82,10 +87,14 @@ func setUp(env *testscript.Env) error {
 	if err := os.Mkdir(h.disk(), 0o755); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"4GiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\n"+
-		"\n[[disk]]\npath = %q\nsize = \"1GiB\"\n",
-		h.at("state"), h.at("s"), h.at("pool"), h.at("sandboxes"), h.cgroup(), h.disk())
-	return os.WriteFile(h.at("tenon.toml"), []byte(config), 0o600)
+	disks := fmt.Sprintf("pool_size = \"4GiB\"\n\n[[disk]]\npath = %q\nsize = \"1GiB\"\n", h.disk())
+	return os.WriteFile(h.at("tenon.toml"), []byte(h.config()+disks), 0o600)
+}
+
+// config is the configuration, but for the sizes of disks.
+func (h *testHost) config() string {
+	return fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\nsandbox_roots = [%q]\ncgroup_parent = %q\naudit_log = %q\n",
+		h.at("state"), h.at("s"), h.at("pool"), h.at("sandboxes"), h.cgroup(), h.at("audit.log"))
 }
 
 func (h *testHost) at(name string) string { return filepath.Join(h.dir, name) }
@@ -209,6 +218,24 @@ func fails(ts *testscript.TestScript, _ bool, args []string) {
 	if !errors.As(err, &exit) || exit.ExitCode() != want {
 		ts.Fatalf("tenon ends with %v, want exit code %d", err, want)
 	}
+}
+
+// tmpfs mounts a file system in the tests' own mount namespace.
+func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"))
+	ts.Defer(func() {
+		for syscall.Unmount(dir, syscall.MNT_DETACH) == nil { // what the agent has bound there lies on top
+			continue
+		}
+	})
+}
+
+// setConfig changes the configuration.
+func setConfig(ts *testscript.TestScript, _ bool, args []string) {
+	h := hostOf(ts)
+	ts.Check(os.WriteFile(h.at("tenon.toml"), []byte(h.config()+strings.ReplaceAll(ts.ReadFile(args[0]), "$WORK", h.dir)), 0o600))
 }
 
 // masks are what differs each time, and what stands for it. Numbers in columns keep

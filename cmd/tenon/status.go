@@ -99,7 +99,14 @@ func describeStack(stack []resource.Reservation) string {
 		}
 	}
 	for _, below := range slices.Backward(stack[:len(stack)-1]) {
-		parts = append(parts, "within "+below.Role)
+		within := "within " + below.Role
+		if below.Type == resource.Static {
+			within += " (static)"
+		}
+		if below.Principal != nil {
+			within += " by " + *below.Principal
+		}
+		parts = append(parts, within)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"tenon/agent/client"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -18,9 +15,9 @@ import (
 func volumeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "volume",
-		Usage: "make, list, inspect and destroy volumes",
+		Usage: "make, list, inspect, resize and destroy volumes",
 		Subcommands: []*cli.Command{
-			volumeCreateCommand(), volumeListCommand(), volumeInspectCommand(), volumeDestroyCommand(),
+			volumeCreateCommand(), volumeListCommand(), volumeInspectCommand(), volumeResizeCommand(), volumeDestroyCommand(),
 		},
 	}
 }
@@ -41,6 +38,7 @@ func volumeCreateCommand() *cli.Command {
 			&cli.IntFlag{Name: "uid", Usage: "`USER` that its directory belongs to"},
 			&cli.IntFlag{Name: "gid", Usage: "`GROUP` that its directory belongs to"},
 			&cli.StringFlag{Name: "mode", Usage: "`BITS` of its directory, octal", DefaultText: "0755"},
+			dryRunFlag(),
 		},
 		Action: volumeCreate,
 	}
@@ -55,8 +53,13 @@ func volumeCreate(c *cli.Context) error {
 	if err != nil {
 		return misused(c, "%v", err)
 	}
+	api := newClient(c)
+	create := api.Create
+	if c.Bool("dry-run") {
+		create = api.TryCreate
+	}
 	done := progress(c, "making volume "+name.String())
-	v, err := newClient(c).Create(c.Context, wire.CreateVolume{
+	v, err := create(c.Context, wire.CreateVolume{
 		Role: name.Role, ID: name.ID, Size: size, Shared: c.Bool("shared"), Disk: c.String("disk"),
 		ContainerPath: c.String("container-path"), UID: c.Int("uid"), GID: c.Int("gid"), Mode: c.String("mode"),
 	})
@@ -65,6 +68,10 @@ func volumeCreate(c *cli.Context) error {
 		return err
 	}
 	return show(c, v, func(p *page) {
+		if c.Bool("dry-run") {
+			p.wouldHave("make volume %s: %s, %s, on disk %s", clean(v.Name), v.Size, accessOf(v), clean(v.Disk))
+			return
+		}
 		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), v.Size, accessOf(v), clean(v.Disk), v.UUID)
 	})
 }
@@ -180,53 +187,4 @@ func (p *page) volume(v wire.Volume) {
 
 func (p *page) fault(f *wire.Fault) string {
 	return fmt.Sprintf("%s since %s: %s", p.state(f.Kind), p.age(f.Since), clean(f.Reason))
-}
-
-func volumeDestroyCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "destroy",
-		Usage:     "destroy a volume and its data",
-		ArgsUsage: "NAME|UUID",
-		Description: "Refused while a task holds it. Returns when its data is removed and its space is back.\n\n" +
-			"EXAMPLES:\n   tenon volume destroy web/data\n   tenon volume destroy web/data --no-wait",
-		Flags:        []cli.Flag{&cli.BoolFlag{Name: "no-wait", Usage: "return as soon as it is certain that it will go"}},
-		BashComplete: completeVolumes,
-		Action:       volumeDestroy,
-	}
-}
-
-func volumeDestroy(c *cli.Context) error {
-	ref, wait := c.Args().First(), !c.Bool("no-wait")
-	api := newClient(c)
-	v, err := api.Volume(c.Context, ref)
-	if err != nil {
-		return adviseOn(err, ref)
-	}
-	done := progress(c, "removing the data of volume "+clean(v.Name))
-	gone, err := destroyWaiting(c.Context, api, v, wait)
-	done()
-	if err != nil {
-		return adviseOn(err, v.Name)
-	}
-	if wantsJSON(c) {
-		return nil // there is no object any more
-	}
-	return show(c, nil, func(p *page) {
-		if gone {
-			p.line("volume %s destroyed; %s is back with role %s", clean(v.Name), v.Size, clean(v.Role))
-			return
-		}
-		p.line("volume %s is being destroyed; %s goes back to role %s when its data is removed", clean(v.Name), v.Size, clean(v.Role))
-	})
-}
-
-// destroyWaiting asks again while it takes longer than a request may.
-func destroyWaiting(ctx context.Context, api *client.Client, v wire.Volume, wait bool) (gone bool, err error) {
-	gone, err = api.Destroy(ctx, string(v.UUID), wait)
-	for err == nil && !gone && wait {
-		if gone, err = api.Destroy(ctx, string(v.UUID), wait); errors.Is(err, volume.ErrNotFound) {
-			return true, nil
-		}
-	}
-	return gone, err
 }
