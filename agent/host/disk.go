@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,13 +9,15 @@ import (
 	"sync"
 
 	"tenon/agent/pool"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/mount"
 )
 
-// disk is a pool that is opened when it is first looked at, and again after it was
-// missing. Once open, everything goes through its descriptor: what happens to the path
-// later (another file system mounted over it, say) changes nothing.
+// disk is a pool that is opened when it is first looked at, and again as long as the one
+// that is wanted is not there. Once that is open, everything goes through its descriptor:
+// what happens to the path later (another file system mounted over it, say) changes
+// nothing.
 type disk struct {
 	dir   string
 	make  bool // the directory is made with the pool
@@ -27,25 +30,31 @@ type disk struct {
 	listed bool          // its unknown directories were reported; guarded by mu
 }
 
-// see looks for the pool and its marker.
-func (d *disk) see() volume.SeenDisk {
+// see looks for the pool that is wanted, and tells which one there is. Any other is let go
+// of again: it may be unmounted at any time, and the right one mounted in its place.
+func (d *disk) see(want string) volume.SeenDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.open()
+	err := d.open(want)
+	found := d.found
+	if found.UUID != want {
+		err = errors.Join(err, d.reset())
+	}
 	switch {
 	case d.make && errors.Is(err, fs.ErrNotExist):
 		return volume.SeenDisk{Empty: true} // as good as an empty directory
 	case err != nil:
 		return volume.SeenDisk{Missing: err.Error()}
 	}
-	return volume.SeenDisk{Empty: d.found.Empty, Pool: d.found.UUID}
+	return volume.SeenDisk{Empty: found.Empty, Pool: found.UUID}
 }
 
-// open opens the pool unless it is open and has its marker.
+// open opens the pool unless the one that is wanted is open. Nobody uses one that it
+// closes, for use gives out only what is wanted, and that never changes.
 //
 // Preconditions: d.mu is held.
-func (d *disk) open() (err error) {
-	if d.pool != nil && d.found.UUID != "" {
+func (d *disk) open(want string) (err error) {
+	if d.pool != nil && d.found.UUID == want {
 		return nil
 	}
 	d.reset()
@@ -85,11 +94,11 @@ func (d *disk) checkMount(dir *os.File) error {
 	return err
 }
 
-// unlisted lists what is in the pool, the first time after it was opened.
-func (d *disk) unlisted() ([]pool.Entry, error) {
+// unlisted lists what is in the pool that is wanted, the first time after it was opened.
+func (d *disk) unlisted(want string) ([]pool.Entry, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.pool == nil || d.found.UUID == "" || d.listed {
+	if d.pool == nil || d.found.UUID != want || d.listed {
 		return nil, nil
 	}
 	d.listed = true
@@ -105,7 +114,7 @@ func (d *disk) format(id string) error {
 			return err
 		}
 	}
-	if err := d.open(); err != nil {
+	if err := d.open(id); err != nil {
 		return err
 	}
 	if err := d.pool.Format(id); err != nil {
@@ -165,11 +174,40 @@ func (h *Host) data(s *volume.State, id volume.UUID) (*os.File, error) {
 	}
 	p, err := h.poolOf(s, v)
 	if err != nil {
-		return nil, &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": " + err.Error(), Cause: err}
+		return nil, faulty(v, volume.ErrUnavailable, err)
 	}
 	dir, err := p.Data(string(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &volume.Error{Kind: volume.ErrLost, Message: "volume " + v.Name.String() + " has lost its directory: " + err.Error(), Cause: err}
+		return nil, faulty(v, volume.ErrLost, err)
 	}
 	return dir, err
+}
+
+// used measures what is in a volume that is to become smaller. Where Apply refuses that
+// itself, since the volume is known to be out of reach or on its way out, there is nothing
+// to measure; nor is there in one that is still being made.
+func (h *Host) used(ctx context.Context, s *volume.State, v *volume.Volume) (resource.Bytes, error) {
+	f, bad := s.Fault(volume.UnitOfVolume(v.UUID))
+	if v.Phase != volume.Ready || bad && (f.Kind == volume.ErrLost || f.Kind == volume.ErrUnavailable) {
+		return 0, nil
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return 0, faulty(v, volume.ErrUnavailable, err)
+	}
+	u, err := p.Used(ctx, string(v.UUID))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = faulty(v, volume.ErrLost, err)
+	}
+	return u.Bytes, err
+}
+
+// faulty says of a volume that its disk is away or its directory lost, maybe before the
+// state says so.
+func faulty(v *volume.Volume, kind, err error) error {
+	message := "volume " + v.Name.String() + ": "
+	if kind == volume.ErrLost {
+		message = "volume " + v.Name.String() + " has lost its directory: "
+	}
+	return &volume.Error{Kind: kind, Message: message + err.Error(), Cause: err}
 }

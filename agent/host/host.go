@@ -142,9 +142,10 @@ func (h *Host) root(path string) (*sandbox.Root, string, error) {
 }
 
 // Prepare completes an operation: the sandbox of a task that names none, the start time
-// of a claiming process, the path of a cgroup to be made, and whether anything but the
-// asker holds the lease of a task to be released.
-func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
+// of a claiming process, the path of a cgroup to be made, whether anything but the asker
+// holds the lease of a task to be released, and what is in a volume that is to become
+// smaller, which takes as long as a walk through it.
+func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
 	switch o := op.(type) {
 	case volume.Claim:
 		err := h.prepareTask(&o.Sandbox, &o.Own, o.Task)
@@ -160,6 +161,21 @@ func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) 
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
 	case volume.Launch:
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+	case volume.Shrink:
+		v, ok := shrunk(s, o.Volume)
+		if !ok {
+			return o, nil
+		}
+		var err error
+		o.Used, err = h.used(ctx, s, v)
+		return o, err
+	case volume.Resize:
+		v, err := s.Find(o.Ref)
+		if err != nil || o.Size >= v.Size {
+			return o, nil // for Apply to refuse, or nothing has to fit
+		}
+		o.Used, err = h.used(ctx, s, v)
+		return o, err
 	case volume.Release:
 		t, ok := s.Task(o.Task)
 		if !ok {
@@ -171,6 +187,15 @@ func (h *Host) Prepare(_ context.Context, s *volume.State, op volume.Operation) 
 		return o, err
 	}
 	return op, nil
+}
+
+// shrunk finds the volume that a resource names, of whatever size: another operation of
+// the batch may come first and change that.
+func shrunk(s *volume.State, r resource.Resource) (*volume.Volume, bool) {
+	if !r.IsVolume() || len(r.Reservations) == 0 {
+		return nil, false
+	}
+	return s.Named(volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID})
 }
 
 func (h *Host) prepareTask(dir *string, own *bool, task string) error {

@@ -31,8 +31,8 @@ type node struct {
 
 func start(t *testing.T, dir string) *node { t.Helper(); return startIn(t, dir, "this") }
 
-// startIn is start in a boot of that name.
-func startIn(t *testing.T, dir, boot string) *node {
+// startIn is start in a boot of that name, with more disks.
+func startIn(t *testing.T, dir, boot string, more ...volume.Disk) *node {
 	t.Helper()
 	mounttest.RequireMounts(t)
 	quiet := slog.New(slog.DiscardHandler)
@@ -40,12 +40,16 @@ func startIn(t *testing.T, dir, boot string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.Open(options(dir))
+	o := options(dir)
+	for _, d := range more {
+		_, o.Disks[d.Key], _ = strings.Cut(d.Key, ":")
+	}
+	h, err := host.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, err := agent.Start(t.Context(), agent.Options{Kernel: h, Journal: j, Boot: boot, Log: quiet,
-		Disks: []volume.Disk{{Total: 4096 * resource.One}}})
+		Disks: append([]volume.Disk{{Total: 4096 * resource.One}}, more...)})
 	if err != nil {
 		t.Fatal(err)
 	}

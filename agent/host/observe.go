@@ -19,9 +19,10 @@ func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen 
 	case volume.DiskUnit:
 		h.start.Do(func() { h.lookAround(s); h.listOwn(s) })
 		seen.Disk = volume.SeenDisk{Missing: "it is not configured"}
-		if d, ok := h.disks[u.Disk]; ok {
-			seen.Disk = d.see()
-			h.reportUnknown(s, d)
+		d, ok := h.disks[u.Disk]
+		if want, known := s.Disk(u.Disk); ok && known {
+			seen.Disk = d.see(want.Pool)
+			h.reportUnknown(s, d, want.Pool)
 		}
 		if u.Disk == "" {
 			seen.Disk.Leftover = h.leftovers(s)

@@ -132,8 +132,8 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 
 // reportUnknown names, once for each time that a disk is opened, the directories in it
 // that the journal does not know. They are never touched.
-func (h *Host) reportUnknown(s *volume.State, d *disk) {
-	names, err := d.unlisted()
+func (h *Host) reportUnknown(s *volume.State, d *disk, want string) {
+	names, err := d.unlisted(want)
 	if err != nil {
 		h.log.Warn("pool not listed", "path", d.dir, "err", err)
 	}
