@@ -75,11 +75,12 @@ func recoveryRows() []row {
 func feedbackRows() []row {
 	return slices.Concat([]row{
 		{id: "OP-10", check: operationsWithIds, better: "an operation is done once however often it is asked for, and its end is kept"},
+		{id: "OP-04", check: operationsAreListed, better: "whoever asks is told; nothing is pushed"},
+		{id: "OP-11", check: operationsAreListed},
 		{id: "OP-12", check: oneForbiddenRefusesAll, better: "a request is done whole or not at all, others are not affected"},
 		{id: "OP-13", check: allocationsComeOff},
 	},
-		missing(noWire, "OP-01", "OP-02", "OP-04", "OP-05"),
-		missing(noEndpoints, "OP-11"),
+		missing(noWire, "OP-01", "OP-02", "OP-05"),
 		masters("a master's view of operations", "OP-03", "OP-06", "OP-07", "OP-08", "OP-09"),
 	)
 }

@@ -24,18 +24,18 @@ func unshown(w who, why string, ids []string) (all []row) {
 
 // Why cases are missing.
 const (
-	noWire      = "the protocol between Mesos' masters and agents is not spoken yet"
-	noQuota     = "limits of size are not enforced yet"
-	noOwners    = "volumes for tasks that are not root are not built yet"
-	noImages    = "containers with root file systems of their own are not built yet"
-	noNested    = "volumes of paths in sandboxes and on the host are not built yet"
-	noEndpoints = "the operator endpoints are not built yet"
+	noWire   = "the protocol between Mesos' masters and agents is not spoken yet"
+	noQuota  = "limits of size are not enforced yet"
+	noOwners = "volumes for tasks that are not root are not built yet"
+	noImages = "containers with root file systems of their own are not built yet"
+	noNested = "volumes of paths in sandboxes and on the host are not built yet"
 )
 
 func volumeRows() []row {
+	const onMount = "the root of a MOUNT disk stays too, with the agent's marker; the volume is a directory in it, as on any disk"
 	return slices.Concat([]row{
 		{id: "PV-01", each: bothAreMade, elsewhere: []string{"agent/pool.TestMakeSetsOwnerAndModeWhateverTheUmask"}},
-		{id: "PV-02", each: oneIsDestroyed},
+		{id: "PV-02", each: oneIsDestroyed, better: onMount},
 		{id: "PV-03", check: growByTheRest},
 		{id: "PV-04", check: shrinkByAPart},
 		{id: "PV-05", check: mountDisksKeepTheirSize},
@@ -47,7 +47,7 @@ func volumeRows() []row {
 		{id: "PV-11", each: directoryIsTheVolumesOwn, better: "the directory is named by a UUID that nothing ever changes"},
 		{id: "PV-13", each: lessAfterAReboot},
 		{id: "PV-14", each: madeAndUsedInOneRequest, elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes", "cmd/tenon.TestScripts/main_job"}},
-		{id: "PV-15", each: usedAndLeft, elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes"}},
+		{id: "PV-15", each: usedAndLeft, elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes"}, better: onMount},
 		{id: "PV-16", check: twoTasksOfOneRequest, elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes"}},
 		{id: "PV-18", each: usedAtTheSameTime},
 		{id: "PV-19", each: countedOnce},
@@ -67,11 +67,30 @@ func volumeRows() []row {
 }
 
 func endpointRows() []row {
-	return slices.Concat(
-		missing(noEndpoints, "EP-01", "EP-02", "EP-03", "EP-04", "EP-05", "EP-06", "EP-07", "EP-08", "EP-09", "EP-10", "EP-11", "EP-12", "EP-13", "EP-14",
-			"EP-17", "EP-18", "EP-19", "EP-20"),
+	const noPasswords = "who asks is told by the kernel or by a certificate, and somebody unknown is forbidden"
+	strangers := []string{"agent/api.TestAForeignUserIsRefusedBeforeTheBodyIsRead", "agent/api.TestSomebodyWhoseCredentialsAreUnknownIsRefused"}
+	return slices.Concat([]row{
+		{id: "EP-01", check: volumesOnStatic},
+		{id: "EP-02", check: volumesOnDynamic},
+		{id: "EP-03", check: volumeOfAnotherRole},
+		{id: "EP-04", check: unreserveBeneathAVolume},
+		{id: "EP-05", check: volumesOfNobody},
+		{id: "EP-06", check: volumeLargerThanItsReservation},
+		{id: "EP-07", check: destroyOfAnother},
+		{id: "EP-08", elsewhere: strangers, better: noPasswords},
+		{id: "EP-09", check: allowedByRules},
+		{id: "EP-10", check: deniedByRules},
+		{id: "EP-11", elsewhere: strangers, better: noPasswords},
+		{id: "EP-12", check: volumesOnDynamic},
+		{id: "EP-13", check: missingFields},
+		{id: "EP-14", check: endpointAndOperation},
+		{id: "EP-17", check: callsOfV1},
+		{id: "EP-18", check: resizesOfV1},
+		{id: "EP-19", check: bothFormatsOfV1},
+	},
 		masters("totals of a master's allocator", "EP-15"),
 		masters("a master's list of its agents", "EP-16"),
+		masters("an authorizer of its own, which can fail", "EP-20"),
 		masters("a scheduler subscribed to a master", "EP-21"),
 	)
 }
@@ -89,13 +108,19 @@ func reservationRows() []row {
 		{id: "RS-11", check: oneForbiddenRefusesAll, better: "a request is done whole or not at all"},
 		{id: "RS-12", check: withoutRules},
 		{id: "RS-14", check: aliensStay},
+		{id: "RS-17", check: volumesOnDynamic, better: "there are no offers: what is free is available"},
 		{id: "RS-18", check: labelsKeepApart},
+		{id: "RS-19", check: badReservations},
+		{id: "RS-20", check: reservingUnderRules, elsewhere: []string{"agent/api.TestSomebodyWhoseCredentialsAreUnknownIsRefused"},
+			better: "somebody unknown is forbidden, as there are no passwords"},
+		{id: "RS-21", check: principalsThatDoNotMatch},
+		{id: "RS-22", check: anyPrincipalWillDo},
 		{id: "RS-23", check: principalsKeepApart},
+		{id: "RS-24", check: stateInMesosWords, better: "it is GET /v1/resources"},
 		{id: "RS-25", check: reservationsMove},
 	},
 		masters("who is offered what is an allocator's affair", "RS-04"),
 		masters("only a master knows a framework's roles", "RS-13"),
-		missing(noEndpoints, "RS-17", "RS-19", "RS-20", "RS-21", "RS-22", "RS-24"),
 		missing(noWire, "RS-07", "RS-15"),
 		missing("files of a Mesos agent are not read", "RS-16"),
 	)
