@@ -46,9 +46,10 @@ func checkSleeping(t *Tree) (found []Finding) {
 
 // skippers are the files and packages whose helpers may skip a test.
 var skippers = map[string]string{
-	"agent/pool/power_test.go": "newDisk: mkfs and loop devices",
-	"mount/mounttest":          "the Require helpers",
-	"systemd/main_test.go":     "requireThing: the service manager and its tools",
+	"agent/master/mastertest/etcd.go": "StartEtcd: the server of etcd",
+	"agent/pool/power_test.go":        "newDisk: mkfs and loop devices",
+	"mount/mounttest":                 "the Require helpers",
+	"systemd/main_test.go":            "requireThing: the service manager and its tools",
 }
 
 // checkSkipping finds skips outside the helpers.

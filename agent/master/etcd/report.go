@@ -1,0 +1,226 @@
+package etcd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+)
+
+// What one transaction has at most; etcd allows 128 operations in 1.5 MiB unless it is
+// configured otherwise.
+const (
+	maxOps   = 100
+	maxBytes = 512 << 10
+	page     = 500 // keys that are listed at once
+	maxKey   = 1 << 10
+)
+
+// written is what is known of a key.
+type written struct {
+	digest   [sha256.Size]byte
+	revision int64 // of etcd, when it was written
+	seen     int64 // the version of the state that has it
+}
+
+// report writes each state that is worth it.
+func (c *connection) report(ctx context.Context) error {
+	if err := c.compare(ctx); err != nil {
+		return err
+	}
+	for {
+		st, err := c.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.write(ctx, st); err != nil {
+			return err
+		}
+	}
+}
+
+// compare forgets what etcd does not have as this process wrote it, and removes what this
+// process does not know: all of that is written again if it belongs there.
+func (c *connection) compare(ctx context.Context) error {
+	there := map[string]int64{}
+	for _, dir := range []string{"volumes/", "tasks/"} {
+		if err := c.list(ctx, dir, func(key string, revision int64) error {
+			if _, ours := c.known[key]; ours {
+				there[key] = revision
+				return nil
+			}
+			return c.remove(ctx, c.base+key)
+		}); err != nil {
+			return err
+		}
+	}
+	for key, w := range c.known {
+		if there[key] != w.revision {
+			delete(c.known, key)
+		}
+	}
+	return nil
+}
+
+// list calls visit with every key of a directory, without the base, and its revision.
+func (c *connection) list(ctx context.Context, dir string, visit func(key string, revision int64) error) error {
+	from, end := c.base+dir, clientv3.GetPrefixRangeEnd(c.base+dir)
+	for {
+		got, err := limited(ctx, "list "+dir, func(ctx context.Context) (*clientv3.GetResponse, error) {
+			return c.etcd.Get(ctx, from, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(page))
+		})
+		if err != nil {
+			return err
+		}
+		for _, kv := range got.Kvs {
+			if err := visit(strings.TrimPrefix(string(kv.Key), c.base), kv.ModRevision); err != nil {
+				return err
+			}
+			from = string(kv.Key) + "\x00"
+		}
+		if !got.More {
+			return nil
+		}
+	}
+}
+
+func (c *connection) remove(ctx context.Context, key string) error {
+	_, err := limited(ctx, "remove a key", func(ctx context.Context) (*clientv3.DeleteResponse, error) {
+		return c.etcd.Delete(ctx, key)
+	})
+	return err
+}
+
+// write brings etcd to a state: first volumes and tasks that changed or are new, then those
+// that are gone, then the status that counts them.
+//
+// Crash: any part of it may be written; the status is that of an earlier state then, and the
+// next run writes the rest.
+func (c *connection) write(ctx context.Context, st *volume.State) error {
+	t := &batch{connection: c, version: int64(st.Version)}
+	for v := range c.Volumes(st) {
+		if err := t.put(ctx, "volumes/"+string(v.UUID), fitVolume(v)); err != nil {
+			return err
+		}
+	}
+	for w := range c.Tasks(st) {
+		if err := t.put(ctx, "tasks/"+w.ID, fitTask(w)); err != nil {
+			return err
+		}
+	}
+	if err := t.put(ctx, "status", c.StatusOf(st)); err != nil {
+		return err
+	}
+	for key, w := range c.known {
+		if w.seen != t.version {
+			if err := t.drop(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return t.send(ctx)
+}
+
+// batch is a transaction that is being put together.
+type batch struct {
+	*connection
+	version int64
+	ops     []clientv3.Op
+	bytes   int
+	puts    map[string][sha256.Size]byte
+	drops   []string
+}
+
+// put writes a value unless it is there already.
+func (b *batch) put(ctx context.Context, key string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(data)
+	if w, known := b.known[key]; known && w.digest == digest {
+		w.seen = b.version
+		b.known[key] = w
+		return nil
+	}
+	if err := b.room(ctx, len(data)); err != nil {
+		return err
+	}
+	b.ops = append(b.ops, clientv3.OpPut(b.base+key, string(data)))
+	b.puts[key] = digest
+	return nil
+}
+
+// drop removes a key.
+func (b *batch) drop(ctx context.Context, key string) error {
+	if err := b.room(ctx, 0); err != nil {
+		return err
+	}
+	b.ops = append(b.ops, clientv3.OpDelete(b.base+key))
+	b.drops = append(b.drops, key)
+	return nil
+}
+
+// room sends what there is if one more does not fit.
+func (b *batch) room(ctx context.Context, bytes int) error {
+	if len(b.ops) == maxOps || b.bytes > 0 && b.bytes+bytes > maxBytes {
+		if err := b.send(ctx); err != nil {
+			return err
+		}
+	}
+	if b.puts == nil {
+		b.puts = map[string][sha256.Size]byte{}
+	}
+	b.bytes += bytes
+	return nil
+}
+
+// send commits the transaction, and notes what is known then. When that fails, nobody knows
+// whether it was made: what it was to write is forgotten.
+func (b *batch) send(ctx context.Context) error {
+	if len(b.ops) == 0 {
+		return nil
+	}
+	done, err := limited(ctx, "write the state", func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return b.etcd.Txn(ctx).Then(b.ops...).Commit()
+	})
+	for key := range b.puts {
+		delete(b.known, key)
+	}
+	if err != nil {
+		return err
+	}
+	for key, digest := range b.puts {
+		b.known[key] = written{digest, done.Header.Revision, b.version}
+	}
+	for _, key := range b.drops {
+		delete(b.known, key)
+	}
+	*b = batch{connection: b.connection, version: b.version}
+	b.node.Contact(nil)
+	return nil
+}
+
+// fitVolume leaves out the holders of a volume that has too many for one key; References says
+// how many there are, and the tasks name the volume.
+func fitVolume(v wire.Volume) wire.Volume {
+	const most = 500
+	if len(v.Holders) > most {
+		v.Holders = v.Holders[:most]
+	}
+	return v
+}
+
+// fitTask leaves out what a task has beyond what one key can hold.
+func fitTask(t wire.Task) wire.Task {
+	const most = 1000
+	if len(t.Attachments) > most {
+		t.Attachments = t.Attachments[:most]
+	}
+	return t
+}

@@ -1,0 +1,184 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"tenon/agent"
+	"tenon/agent/access"
+	"tenon/agent/volume"
+	"tenon/agent/wire"
+)
+
+// What one master may ask at most.
+const (
+	maxAsks    = 16   // at work at once
+	asksRate   = 1000 // operations a second, in the long run
+	asksBurst  = 1000 // operations that may come at once before that
+	maxMessage = 500  // bytes of an error that are kept
+)
+
+// node is a Node with the record of its client.
+type node struct {
+	*Supervisor
+	member Member
+	slots  chan struct{} // one for each Ask at work
+
+	mu      sync.Mutex
+	status  Status    // guarded by mu
+	heard   bool      // since the client was started; guarded by mu
+	balance float64   // of operations that may be asked for; guarded by mu
+	counted time.Time // when balance was right; guarded by mu
+}
+
+func newNode(s *Supervisor, m Member) *node {
+	return &node{
+		Supervisor: s, member: m, slots: make(chan struct{}, maxAsks), balance: asksBurst, counted: time.Now(),
+		status: Status{Name: m.Name, Kind: m.Kind, URL: m.URL, Principal: m.Principal},
+	}
+}
+
+// About tells whose client it is.
+func (n *node) About() About {
+	return About{Name: n.member.Name, Principal: n.member.Principal, About: wire.About{
+		Version: n.version, Started: n.started, Health: n.agent.Health(), View: n.view(),
+	}}
+}
+
+// view is nil where the rules hide nothing.
+func (n *node) view() wire.View {
+	if !n.acls.Strict && len(n.acls.Rules[access.View]) == 0 {
+		return nil
+	}
+	return n.acls.Visible(n.member.Principal)
+}
+
+// State is the newest version.
+func (n *node) State() *volume.State { return n.agent.State() }
+
+// Watch waits for a version after the one given.
+func (n *node) Watch(ctx context.Context, after uint64) (*volume.State, error) {
+	return n.agent.Watch(ctx, after)
+}
+
+// Ask asks the agent as the master's principal, when it is the master's turn.
+func (n *node) Ask(ctx context.Context, r agent.Request) (*volume.State, error) {
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	operations := count(r.Operations)
+	if err := sleep(ctx, n.debt(operations)); err != nil {
+		n.debt(-operations)
+		return nil, err
+	}
+	r.Allow = n.acls.For(n.member.Principal)
+	s, err := n.agent.Ask(ctx, r)
+	n.note(r, err)
+	return s, err
+}
+
+// debt takes so many operations of the balance, and says how long to wait for it to be even.
+func (n *node) debt(operations int) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	n.balance = min(asksBurst, n.balance+now.Sub(n.counted).Seconds()*asksRate)
+	n.counted = now
+	wait := time.Duration(-n.balance / asksRate * float64(time.Second))
+	n.balance -= float64(operations)
+	return max(wait, 0)
+}
+
+func count(ops []volume.Operation) (n int) {
+	for _, op := range ops {
+		if group, is := op.(volume.Identified); is {
+			n += count(group.Operations)
+		}
+		n++
+	}
+	return n
+}
+
+// note writes what was asked to the audit.
+func (n *node) note(r agent.Request, asked error) {
+	if n.audit == nil {
+		return
+	}
+	outcome, reason := access.Outcome(asked)
+	err := n.audit.Write(access.Entry{
+		Time: time.Now().UTC(), Principal: n.member.Principal, Remote: n.member.URL,
+		Operations: access.Describe(r.Operations), DryRun: r.DryRun, Outcome: outcome, Reason: reason,
+	})
+	if err != nil {
+		n.log.Error("audit not written", "master", n.member.Name, "err", err)
+	}
+}
+
+// Contact notes that the master was heard from, or what was wrong with what it said.
+func (n *node) Contact(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		n.fail(err)
+		return
+	}
+	if !n.heard {
+		n.log.Info("master reached", "master", n.member.Name, "addr", n.member.URL)
+	}
+	n.heard, n.status.Connected, n.status.LastContact = true, true, time.Now().UTC()
+}
+
+// lost notes that the client has returned, and says whether it had heard from the master. A
+// nil error is the agent's own end.
+func (n *node) lost(err error) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	heard := n.heard
+	n.heard, n.status.Connected = false, false
+	if err == nil {
+		return heard
+	}
+	n.fail(err)
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		n.log.Error("client of a master panicked", "master", n.member.Name, "err", err, "reason", string(p.stack))
+	} else if heard || n.status.Restarts == 0 {
+		n.log.Warn("master lost", "master", n.member.Name, "addr", n.member.URL, "reason", n.status.LastError)
+	}
+	return heard
+}
+
+// fail keeps an error as one line of bounded length: a master may have had a hand in it.
+//
+// Preconditions: n.mu is held.
+func (n *node) fail(err error) {
+	text := err.Error()
+	if len(text) > maxMessage {
+		text = text[:maxMessage]
+	}
+	n.status.LastError = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "?"))
+	n.status.ErrorAt = time.Now().UTC()
+}
+
+func (n *node) restarted() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.Restarts++
+}
+
+func (n *node) snapshot() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.status
+}
