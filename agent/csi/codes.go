@@ -1,0 +1,72 @@
+package csi
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tenon/agent/volume"
+)
+
+// codeTable gives the code of every kind. An error of no kind is Internal.
+var codeTable = []struct {
+	kind error
+	code codes.Code
+}{
+	{volume.ErrInvalid, codes.InvalidArgument},
+	{volume.ErrForbidden, codes.PermissionDenied},
+	{volume.ErrNotFound, codes.NotFound},
+	{volume.ErrExists, codes.AlreadyExists},
+	{volume.ErrInUse, codes.FailedPrecondition},
+	{volume.ErrInsufficient, codes.ResourceExhausted},
+	{volume.ErrPending, codes.Aborted}, // "operation pending for volume", which is to be repeated
+	{volume.ErrBusy, codes.FailedPrecondition},
+	{volume.ErrLost, codes.DataLoss},
+	{volume.ErrUnavailable, codes.Unavailable},
+	{volume.ErrFailed, codes.Internal},
+	{volume.ErrStopped, codes.Unavailable},
+	{volume.ErrJournal, codes.Unavailable},
+}
+
+// overrides are the kinds that mean something else in one method.
+var overrides = []struct {
+	method string
+	kind   error
+	code   codes.Code
+}{
+	// The volume was found before: what is missing is the directory above the target.
+	{"NodePublishVolume", volume.ErrNotFound, codes.FailedPrecondition},
+}
+
+// statusOf gives an error of a method its code, unless it has one.
+func statusOf(method string, err error) error {
+	if _, has := status.FromError(err); has {
+		return err
+	}
+	return status.Error(codeOf(method, err), err.Error())
+}
+
+func codeOf(method string, err error) codes.Code {
+	kind := volume.Kind(err)
+	if kind == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return status.FromContextError(err).Code() // those at the root of a kind are no end of the call
+	}
+	for _, o := range overrides {
+		if o.method == method && o.kind == kind {
+			return o.code
+		}
+	}
+	for _, row := range codeTable {
+		if row.kind == kind {
+			return row.code
+		}
+	}
+	return codes.Internal
+}
+
+// outOfRange is for sizes that no volume can have; there is no kind for that.
+func outOfRange(format string, args ...any) error {
+	return status.Errorf(codes.OutOfRange, format, args...)
+}
