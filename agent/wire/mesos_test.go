@@ -92,7 +92,7 @@ func TestAnOperationWithAnIDIsIdentifiedByAllThatItAsksFor(t *testing.T) {
 		}
 		return group.Digest
 	}
-	if digest(1) != digest(1) || digest(1) == digest(2) {
+	if first, again := digest(1), digest(1); first != again || first == digest(2) {
 		t.Error("digests do not tell operations apart")
 	}
 }
