@@ -15,6 +15,7 @@ type action struct {
 	Kind                    string
 	Task, Volume, Path, Way int
 	Size                    int
+	ID                      int // of the operation; none if zero
 	CrashIn, CrashAgainIn   int // effects until the agent ends, and ends again while it starts; none if negative
 	PowerCut                bool
 	Survive                 int // of what was not synced, how much outlives a power cut
@@ -27,12 +28,13 @@ type action struct {
 var kinds = strings.Fields(`nothing
 	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter
 	create create create destroy destroy destroy reserve refine refine unreserve carve
+	resize resize grow shrink rereserve launch launch launch relaunch relaunch raze raze acknowledge
 	write write write busy busy idle idle foreign lose away back back compact restart squat`)
 
 func drawAction(t *rapid.T) action {
 	small := func(name string, most int) int { return rapid.IntRange(0, most).Draw(t, name) }
 	a := action{
-		Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Task: small("task", 2), Volume: rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 4, 4, 1, 3, 5}).Draw(t, "volume"), Path: small("path", 4), Way: small("way", 7), Size: small("size", 3),
+		Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Task: small("task", 2), Volume: rapid.SampledFrom([]int{0, 0, 0, 2, 2, 2, 4, 4, 1, 3, 5}).Draw(t, "volume"), Path: small("path", 4), Way: small("way", 7), Size: small("size", 3), ID: max(0, small("id", 12)-6),
 		CrashIn: -1, CrashAgainIn: -1, FailIn: -1,
 	}
 	switch small("trouble", 7) {
@@ -84,7 +86,7 @@ func (a action) stack(r resource.Resource) resource.Resource {
 	return r
 }
 
-func (a action) size() float64 { return float64(a.Size+1) * 10 }
+func (a action) size() float64 { return float64(a.Size+2) * 5 }
 
 func (a action) use() Use {
 	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode()}
@@ -134,5 +136,44 @@ func (a action) operations() []Operation {
 	case "release":
 		return ops(Release{Task: a.task(), Lazy: a.Way&2 > 0})
 	}
+	return a.more(volume)
+}
+
+// more are the operations that move space otherwise, or do several things in one batch.
+func (a action) more(volume resource.Resource) []Operation {
+	wanted := at(volume, paths[a.Path], a.mode())
+	if a.Path == 0 {
+		wanted.Disk.Volume.ContainerPath = a.name().ID
+	}
+	launch := Launch{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Resources: []resource.Resource{wanted}}
+	other := a
+	other.Volume ^= 1
+	switch a.Kind {
+	case "resize":
+		return ops(Resize{Ref: a.name().String(), Size: mib(a.size()).Scalar})
+	case "grow":
+		return ops(Grow{Volume: volume, Addition: a.stack(mib(5))})
+	case "shrink":
+		return ops(Shrink{Volume: volume, Subtract: mib(5).Scalar})
+	case "rereserve":
+		return ops(again(a.stack(mib(a.size())), other.stack(mib(a.size()))))
+	case "launch":
+		return ops(reserve(a.stack(mib(a.size()))), create(volume), launch)
+	case "relaunch":
+		return ops(launch)
+	case "raze":
+		return ops(Destroy{Ref: a.name().String()}, Unreserve{[]resource.Resource{a.stack(mib(a.size()))}})
+	case "acknowledge":
+		return ops(Acknowledge{fmt.Sprint("id", a.ID)})
+	}
 	return nil
+}
+
+// asked are the operations, with the id that the action has for them.
+func (a action) asked() []Operation {
+	list := a.operations()
+	if a.ID == 0 || len(list) == 0 || a.Kind == "acknowledge" {
+		return list
+	}
+	return ops(Identified{ID: fmt.Sprint("id", a.ID), Type: strings.ToUpper(a.Kind), Digest: fmt.Sprint(a.Kind, a.Task, a.Volume, a.Path, a.Way, a.Size), Operations: list})
 }

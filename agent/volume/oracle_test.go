@@ -17,6 +17,13 @@ type oracle struct {
 	tombs    []ovolume // destroyed, their space not back yet
 	tasks    map[string]otask
 	uses     map[ouse]oway
+	asked    map[string]oasked // operations with ids that were done, by id
+}
+
+// oasked is what was asked for under an id, and how far the agent is with it.
+type oasked struct {
+	digest string
+	state  OperationState
 }
 
 // pile is the space of a disk that is reserved in one way.
@@ -29,6 +36,7 @@ type ovolume struct {
 	path   string
 	birth  int // of its directory, 0 until it is seen
 	writes int
+	fresh  bool // of a tombstone: of the batch that is being applied
 }
 
 type otask struct {
@@ -53,11 +61,11 @@ type oway struct {
 var diskSizes = map[string]resource.Scalar{"": 100 * resource.One, dataDisk: 40 * resource.One}
 
 func newOracle() oracle {
-	return oracle{map[pile]resource.Scalar{}, map[Name]ovolume{}, nil, map[string]otask{}, map[ouse]oway{}}
+	return oracle{map[pile]resource.Scalar{}, map[Name]ovolume{}, nil, map[string]otask{}, map[ouse]oway{}, map[string]oasked{}}
 }
 
 func (o oracle) clone() oracle {
-	return oracle{maps.Clone(o.reserved), maps.Clone(o.volumes), slices.Clone(o.tombs), maps.Clone(o.tasks), maps.Clone(o.uses)}
+	return oracle{maps.Clone(o.reserved), maps.Clone(o.volumes), slices.Clone(o.tombs), maps.Clone(o.tasks), maps.Clone(o.uses), maps.Clone(o.asked)}
 }
 
 func (o oracle) free(p pile) resource.Scalar {
@@ -66,6 +74,11 @@ func (o oracle) free(p pile) resource.Scalar {
 		for q, n := range o.reserved {
 			if q.disk == p.disk {
 				left -= n
+			}
+		}
+		for _, v := range o.tombs {
+			if v.pile == p {
+				left -= v.size
 			}
 		}
 		return left
@@ -97,10 +110,16 @@ func (o oracle) apply(w *world, op Operation) (oracle, error) {
 	n := o.clone()
 	var kind error
 	switch op := op.(type) {
-	case Reserve:
-		kind = n.move(op.Resources[0], 1)
-	case Unreserve:
-		kind = n.move(op.Resources[0], -1)
+	case Reserve, Unreserve:
+		kind = n.reserve(op)
+	case Grow, Shrink, Resize:
+		kind = n.resize(w, op)
+	case Launch:
+		kind = n.launch(w, op)
+	case Identified:
+		return o.identified(w, op)
+	case Acknowledge:
+		kind = n.acknowledge(op)
 	case Create:
 		kind = n.create(w, op.Volume)
 	case Destroy:
@@ -120,21 +139,45 @@ func (o oracle) apply(w *world, op Operation) (oracle, error) {
 	return n, nil
 }
 
-func (o oracle) move(r resource.Resource, sign resource.Scalar) error {
-	upper := pileOf(r)
-	popped, _ := r.PopReservation()
-	lower := pileOf(popped)
-	from := lower
-	if sign < 0 {
-		from = upper
+func (o *oracle) reserve(op Operation) error {
+	switch op := op.(type) {
+	case Reserve:
+		r := op.Resources[0]
+		if len(op.Source) > 0 {
+			return o.move(pileOf(op.Source[0]), pileOf(r), r.Scalar)
+		}
+		lower, _ := r.PopReservation()
+		return o.move(pileOf(lower), pileOf(r), r.Scalar)
+	case Unreserve:
+		lower, _ := op.Resources[0].PopReservation()
+		return o.move(pileOf(op.Resources[0]), pileOf(lower), op.Resources[0].Scalar)
 	}
-	if o.free(from) < r.Scalar {
+	return nil
+}
+
+// move moves n from pile to pile, or what comes back to the one of the batch's own tombstones.
+func (o *oracle) move(from, to pile, n resource.Scalar) error {
+	coming := max(0, n-o.free(from))
+	var tombs []ovolume
+	for _, v := range o.tombs {
+		if some := min(coming, v.size); v.fresh && v.pile == from && some > 0 {
+			tombs = append(tombs, ovolume{pile: to, size: some, fresh: true})
+			v.size -= some
+			coming -= some
+		}
+		if v.size > 0 {
+			tombs = append(tombs, v)
+		}
+	}
+	if coming > 0 {
 		return ErrInsufficient
 	}
-	o.reserved[upper] += sign * r.Scalar
-	if lower.stack != "" {
-		o.reserved[lower] -= sign * r.Scalar
+	for p, n := range map[pile]resource.Scalar{from: -n, to: n} {
+		if p.stack != "" {
+			o.reserved[p] += n
+		}
 	}
+	o.tombs = tombs
 	return nil
 }
 
@@ -157,7 +200,7 @@ func (o oracle) create(w *world, r resource.Resource) error {
 // undone says whether a failure takes an operation back, or leaves it to be done later.
 func undone(op Operation) bool {
 	switch op.(type) {
-	case Reserve, Unreserve, Create, Claim, Attach:
+	case Reserve, Unreserve, Create, Claim, Attach, Grow, Shrink, Resize, Launch:
 		return true
 	}
 	return false
@@ -208,6 +251,9 @@ func (o oracle) text() string {
 	for _, v := range o.tombs {
 		add("tombstone %s %s %s", v.disk, v.stack, v.size)
 	}
+	for id, asked := range o.asked {
+		add("operation %s %s", id, asked.digest)
+	}
 	for id, t := range o.tasks {
 		add("task %s %+v", id, t)
 	}
@@ -228,15 +274,23 @@ func view(s *State) oracle {
 	}
 	names := map[UUID]Name{}
 	s.volumes.Scan(func(v *Volume) bool {
-		p := pile{v.Disk, resource.StackKey(v.Reservations)}
-		o.reserved[p] += v.Size
-		if names[v.UUID] = v.Name; v.Phase == Destroying {
-			o.tombs = append(o.tombs, ovolume{pile: p, size: v.Size})
-		} else {
-			o.volumes[v.Name] = ovolume{pile: p, size: v.Size, shared: v.Shared}
+		names[v.UUID] = v.Name
+		for _, part := range v.back() {
+			p := pile{v.Disk, resource.StackKey(part.Reservations)}
+			if p.stack != "" {
+				o.reserved[p] += part.Size
+			}
+			if v.Phase == Destroying {
+				o.tombs = append(o.tombs, ovolume{pile: p, size: part.Size})
+			} else {
+				o.volumes[v.Name] = ovolume{pile: p, size: v.Size, shared: v.Shared}
+			}
 		}
 		return true
 	})
+	for asked := range s.Operations() {
+		o.asked[asked.ID] = oasked{asked.Digest, asked.State}
+	}
 	for t := range s.Tasks("") {
 		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Releasing}
 	}

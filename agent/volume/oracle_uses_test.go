@@ -26,6 +26,7 @@ func (o *oracle) destroy(w *world, ref string) error {
 		return ErrUnavailable
 	}
 	delete(o.volumes, name)
+	v.fresh = true
 	o.tombs = append(o.tombs, v)
 	return nil
 }

@@ -90,14 +90,15 @@ func allOf(ids []UUID, hold func(UUID) bool) bool {
 	return true
 }
 
-// endBatch ends an operation, and those that end with it.
+// endBatch ends an operation, and those that end with it. It is waited for: whoever was told
+// how an operation ended is never told otherwise.
 func (s *State) endBatch(first *OperationStatus) []Change {
-	changes := []Change{{Operation: first, Relaxed: true}}
+	changes := []Change{{Operation: first}}
 	for _, o := range s.atWork() {
 		if o.With == first.ID {
 			n := *o
 			n.State, n.Message, n.With = first.State, first.Message, ""
-			changes = append(changes, Change{Operation: &n, Relaxed: true})
+			changes = append(changes, Change{Operation: &n})
 		}
 	}
 	return changes
@@ -152,7 +153,7 @@ func (s *State) failLaunches(first *OperationStatus) (changes []Change) {
 		default:
 			n.State = rest.State
 		}
-		changes = append(changes, Change{Operation: &n, Relaxed: true})
+		changes = append(changes, Change{Operation: &n})
 	}
 	return changes
 }
