@@ -47,10 +47,8 @@ var askers = map[string]asker{
 	"a certificate of no uid": {certificate: "1001", principal: "1001"},
 }
 
-func number(n int) *int { return &n }
-
 var principals = access.Principals{
-	{Name: "ops", UID: number(1001)}, {Name: "ops", GID: number(7)}, {Name: "guest", UID: number(1004)}, {Name: "admin", UID: number(0)},
+	{Name: "ops", UID: new(1001)}, {Name: "ops", GID: new(7)}, {Name: "guest", UID: new(1004)}, {Name: "admin", UID: new(0)},
 }
 
 var changing = []access.Action{access.Reserve, access.Unreserve, access.Create, access.Destroy, access.Resize, access.Attach}
