@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ type answer struct {
 	body   any      // nil has no body
 	media  string   // of a body that is []byte
 	file   *os.File // handed over, then closed
+	tag    string   // entity tag of the body
+
+	stream func(context.Context, *recorder) // in place of a body: sends it itself, until it ends
 }
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
@@ -53,6 +57,9 @@ func (s *Server) write(w *recorder, a answer) error {
 	body, media, err := a.encode()
 	if err != nil {
 		return err
+	}
+	if a.tag != "" {
+		w.Header().Set("ETag", a.tag)
 	}
 	s.send(w, a.status, media, body)
 	return nil

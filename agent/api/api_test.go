@@ -361,6 +361,8 @@ func (a *fakeAgent) State() *volume.State {
 	return a.state
 }
 
+func (a *fakeAgent) Events(uint64, int) ([]agent.Event, bool) { return nil, false }
+
 func (a *fakeAgent) Watch(ctx context.Context, _ uint64) (*volume.State, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

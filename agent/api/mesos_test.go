@@ -12,7 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tenon/agent/agenttest"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -74,6 +77,36 @@ func TestVolumesAreMadeAndDestroyedByTheFormsOfMesos(t *testing.T) {
 	}
 }
 
+func TestAVolumeOfAStaticReservationIsOfferedAndThenItsSpaceAgain(t *testing.T) {
+	t.Parallel()
+	k := agenttest.NewKernel()
+	web := []resource.Reservation{{Type: resource.Static, Role: "web"}}
+	k.Configure(volume.Disk{Total: 2048 * resource.One, Parts: []volume.Part{{Reservations: web, Size: 2048 * resource.One}}})
+	a := agenttest.Start(t, k)
+	f := serving(t, a, nil)
+	offered := func() (texts []string) {
+		var r wire.Resources
+		f.must(200, "GET", "/v1/resources?role=web", "", &r)
+		for _, c := range r.Offerable {
+			texts = append(texts, c.Resource.String())
+		}
+		return texts
+	}
+	volumes := list(vol("reservations", "", "role", `"web"`)) // in the old format
+	const space, rest, made = "disk(reservations: [(STATIC,web)]):2048", "disk(reservations: [(STATIC,web)]):1984", "disk(reservations: [(STATIC,web)])[new:data]:64"
+	for _, step := range []struct {
+		path string
+		want []string
+	}{{"/create-volumes", []string{rest, made}}, {"/destroy-volumes", []string{space}}} {
+		if status, text := f.post(step.path, "slaveId", a.State().Agent, "volumes", volumes); status != 202 {
+			t.Fatalf("%s: got %d %q", step.path, status, text)
+		}
+		if diff := cmp.Diff(step.want, offered()); diff != "" {
+			t.Errorf("offerable after %s (-want +got):\n%s", step.path, diff)
+		}
+	}
+}
+
 func TestTheFormsOfMesosRefuseAsItsMasterDoes(t *testing.T) {
 	t.Parallel()
 	f, a, _ := running(t)
@@ -100,6 +133,10 @@ func TestTheFormsOfMesosRefuseAsItsMasterDoes(t *testing.T) {
 		{"an unknown field", "/reserve", []string{"slaveId", me, "resources", list(res()), "role", "x"}, 400, `unknown parameter "role"`},
 		{"a field twice", "/reserve", []string{"slaveId", me, "slaveId", me, "resources", list(res())}, 400, "twice"},
 		{"an operation in a list", "/reserve", []string{"slaveId", me, "resources", `[],"id":{"value":"x"}`}, 400, "Error in parsing"},
+		{"size zero", "/reserve", []string{"slaveId", me, "resources", list(res("scalar", `{"value":0}`))}, 400, "Invalid RESERVE operation: "},
+		{"size zero", "/create-volumes", []string{"slaveId", me, "volumes", list(vol("scalar", `{"value":0}`))}, 400, "Invalid CREATE operation: "},
+		{"an unknown field of a resource", "/reserve", []string{"slaveId", me, "resources", list(res("colour", `"red"`))}, 400, `unknown field "colour"`},
+		{"a resource that is not disk", "/reserve", []string{"slaveId", me, "resources", list(res("name", `"cpus"`))}, 400, "not disk"},
 		{"role star", "/create-volumes", []string{"slaveId", me, "volumes", list(vol("reservations", role("*")))}, 400, "Invalid CREATE operation: "},
 		{"role star", "/destroy-volumes", []string{"slaveId", me, "volumes", list(vol("reservations", role("*")))}, 400, "Invalid DESTROY operation: "},
 		{"another role", "/create-volumes", []string{"slaveId", me, "volumes", list(vol("reservations", role("db")))}, 409, "does not contain"},

@@ -23,7 +23,9 @@ type route struct {
 
 // routes is everything that can be asked. Who may ask is the same for all of them.
 var routes = []route{
-	{"GET", "/v1/status", nil, nil, wire.Status{}, (*Server).status},
+	{"GET", "/v1/status", []string{"index", "wait"}, nil, wire.Status{}, (*Server).status},
+	{"GET", "/v1/events", []string{"index"}, nil, nil, (*Server).events},
+	{"GET", "/v1/disks", []string{"fields"}, nil, wire.Disks{}, (*Server).disks},
 	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
 	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
 	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, (*Server).resources},
@@ -33,13 +35,13 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", nil, nil, wire.OperationStatus{}, (*Server).operation},
 	{"DELETE", "/v1/operations/{id}", nil, nil, nil, (*Server).acknowledge},
 
-	{"GET", "/v1/volumes", []string{"after", "limit"}, nil, wire.Volumes{}, (*Server).volumes},
+	{"GET", "/v1/volumes", []string{"after", "limit", "fields"}, nil, wire.Volumes{}, (*Server).volumes},
 	{"POST", "/v1/volumes", []string{"dry_run"}, wire.CreateVolume{}, wire.Volume{}, withBody((*Server).create)},
 	{"GET", "/v1/volumes/{ref...}", nil, nil, wire.Volume{}, (*Server).volume},
 	{"PATCH", "/v1/volumes/{ref...}", []string{"dry_run"}, wire.ResizeVolume{}, wire.Volume{}, withBody((*Server).resize)},
 	{"DELETE", "/v1/volumes/{ref...}", []string{"wait", "dry_run"}, nil, wire.Volume{}, (*Server).destroy},
 
-	{"GET", "/v1/tasks", []string{"after", "limit"}, nil, wire.Tasks{}, (*Server).tasks},
+	{"GET", "/v1/tasks", []string{"after", "limit", "fields"}, nil, wire.Tasks{}, (*Server).tasks},
 	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
 	{"GET", "/v1/tasks/{task}", nil, nil, wire.Task{}, (*Server).task},
 	{"DELETE", "/v1/tasks/{task}", []string{"lazy"}, nil, nil, (*Server).release},

@@ -27,6 +27,8 @@ type Agent interface {
 	Hand(ctx context.Context, op volume.Attach, allow func(*volume.State, volume.Operation) error) (*os.File, error)
 	// State is the newest version.
 	State() *volume.State
+	// Events is what has happened after a version, as far as it is remembered.
+	Events(after uint64, limit int) (events []agent.Event, gap bool)
 	// Watch waits for a version after the one given.
 	Watch(ctx context.Context, after uint64) (*volume.State, error)
 	// Health is nil while the agent can do its work.
@@ -55,6 +57,9 @@ type Server struct {
 	gid     int // of the group, none is -1
 	timeout time.Duration
 	slots   chan struct{} // one for each request at work that may wait for the agent
+	streams chan struct{} // one for each client that follows events
+	pulse   *pulse
+	endPoll context.CancelFunc // ends those who wait for something to happen
 	mux     *http.ServeMux
 	http    *http.Server
 	end     context.CancelFunc // ends the context of every request
@@ -85,7 +90,7 @@ const (
 func New(o Options) *Server {
 	s := &Server{
 		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
-		slots: make(chan struct{}, maxRequests), mux: http.NewServeMux(),
+		slots: make(chan struct{}, maxRequests), streams: make(chan struct{}, maxStreams), mux: http.NewServeMux(),
 		principals: o.Principals, acls: o.ACLs, audit: o.Audit,
 		credentials: credentialsOf, bodyTimeout: bodyTimeout,
 	}
@@ -104,6 +109,8 @@ func New(o Options) *Server {
 	}
 	base, end := context.WithCancel(context.Background())
 	s.end = end
+	poll, endPoll := context.WithCancel(base)
+	s.pulse, s.endPoll = newPulse(poll, s.agent, s.started), endPoll
 	s.http = &http.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
@@ -123,10 +130,12 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown takes no more requests and waits for those at work. When the context ends
+// Shutdown takes no more requests and waits for those at work; who waits for something to
+// happen is answered at once. When the context ends
 // first, they are answered that the agent is stopping; what they recorded goes on.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.end()
+	s.endPoll()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.end()
@@ -138,6 +147,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, s.http.Close())
 	}
 	s.work.Wait()
+	s.pulse.work.Wait()
 	return err
 }
 
@@ -213,15 +223,26 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := e.server
 	rec, _ := w.(*recorder) // Server gives nothing else
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	if waits(r) {
+		ctx, cancel = context.WithTimeout(r.Context(), longestWait)
+	}
 	defer cancel()
 	a, err := s.answerAudited(e.route, &call{Request: r.WithContext(ctx), w: rec, peer: s.peerOf(r), bodyTimeout: s.bodyTimeout})
-	if err == nil {
+	switch {
+	case err != nil:
+	case a.stream != nil:
+		a.stream(r.Context(), rec)
+	default:
 		err = s.write(rec, a)
 	}
 	if err != nil {
 		s.refuse(rec, err)
 	}
 }
+
+// waits says whether a request asks to wait for something to happen, which bounds its time
+// by itself.
+func waits(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("index") }
 
 // answer waits for its turn, checks what every request must keep to and asks the route.
 func (s *Server) answer(r route, c *call) (answer, error) {

@@ -10,7 +10,7 @@ func (s *Server) tasks(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit, c.peer.view)), nil
+	return selectFields(c, wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit, c.peer.view), "tasks")
 }
 
 func (s *Server) task(c *call) (answer, error) {

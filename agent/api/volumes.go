@@ -9,11 +9,6 @@ import (
 	"tenon/agent/wire"
 )
 
-func (s *Server) status(c *call) (answer, error) {
-	about := wire.About{Version: s.version, Started: s.started, Health: s.agent.Health(), View: c.peer.view}
-	return ok(wire.StatusOf(s.agent.State(), about)), nil
-}
-
 func (s *Server) health(*call) (answer, error) {
 	return ok(wire.Health{Healthy: true}), s.agent.Health()
 }
@@ -32,7 +27,7 @@ func (s *Server) volumes(c *call) (answer, error) {
 	if after != "" && !valid {
 		return answer{}, invalid("parameter after must be a volume's name, role/id, not %.64q", after)
 	}
-	return ok(wire.VolumesOf(s.agent.State(), name, limit, c.peer.view)), nil
+	return selectFields(c, wire.VolumesOf(s.agent.State(), name, limit, c.peer.view), "volumes")
 }
 
 func (s *Server) volume(c *call) (answer, error) {

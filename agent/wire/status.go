@@ -59,6 +59,14 @@ type Counts struct {
 	Faults      int `json:"faults"`
 }
 
+// Disks is the list of disks, by key.
+type Disks struct {
+	Disks []Disk `json:"disks"`
+}
+
+// DisksOf lists the disks of s.
+func DisksOf(s *volume.State) Disks { return Disks{disksOf(s)} }
+
 // UnitFault is a Fault with what it is about.
 type UnitFault struct {
 	Unit string `json:"unit"` // "disk root", "volume web/data", "task t1"
@@ -138,13 +146,17 @@ func carved(s *volume.State, disk string) (sum resource.Scalar) {
 func reservationsOf(s *volume.State, view View) []Reservation {
 	list := []Reservation{}
 	for a := range s.Accounts() {
-		if n := len(a.Reservations); n > 0 && view.Reserved(a.Reservations) {
-			list = append(list, Reservation{
-				Disk: volume.DiskName(a.Disk), Role: a.Reservations[n-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
-			})
+		if len(a.Reservations) > 0 && view.Reserved(a.Reservations) {
+			list = append(list, reservationOf(s, a))
 		}
 	}
 	return list
+}
+
+func reservationOf(s *volume.State, a volume.Account) Reservation {
+	return Reservation{
+		Disk: volume.DiskName(a.Disk), Role: a.Reservations[len(a.Reservations)-1].Role, Free: a.Free.Bytes(), Resource: s.Describe(a),
+	}
 }
 
 // unitName is a unit as people call it: volumes by their names where they have one.

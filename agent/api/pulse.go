@@ -1,0 +1,105 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"tenon/agent/wire"
+)
+
+// pulseInterval is how long changes are gathered for those who wait for them: the first one
+// after a while is told at once, and after that as many as there are, together. It bounds
+// what any number of pollers cost while the agent is busy.
+const pulseInterval = 250 * time.Millisecond
+
+// pulse wakes those who wait for a version, however many they are, with one watch of the
+// agent; and it keeps the newest status encoded, so that it is encoded once for all of them.
+type pulse struct {
+	agent Agent
+	run   string // tells the versions of this run of the agent from those of others
+	ctx   context.Context
+	beat  sync.Once
+	work  sync.WaitGroup
+
+	mu      sync.Mutex
+	next    chan struct{} // closed at the next beat; guarded by mu
+	version uint64        // of the status that is kept; guarded by mu
+	healthy bool          // guarded by mu
+	status  []byte        // guarded by mu
+}
+
+// newPulse makes a pulse that ends with ctx.
+func newPulse(ctx context.Context, a Agent, started time.Time) *pulse {
+	return &pulse{agent: a, ctx: ctx, run: fmt.Sprintf("%x", started.UnixNano()), next: make(chan struct{})}
+}
+
+// wait returns when there is a version after the one given, or when a context ends.
+func (p *pulse) wait(ctx context.Context, after uint64) {
+	p.beat.Do(func() { p.work.Go(p.follow) })
+	for {
+		p.mu.Lock()
+		next := p.next
+		p.mu.Unlock()
+		if p.agent.State().Version > after {
+			return
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// follow beats when there is a new version, until the pulse ends.
+func (p *pulse) follow() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	version := p.agent.State().Version
+	for {
+		st, err := p.agent.Watch(p.ctx, version)
+		if err != nil {
+			return
+		}
+		version = st.Version
+		p.mu.Lock()
+		close(p.next)
+		p.next = make(chan struct{})
+		p.mu.Unlock()
+		pause.Reset(pulseInterval)
+		select {
+		case <-pause.C:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// encoded gives a status that make makes, encoded, with its tag. It is made anew where the
+// version or the agent's health is another than at the last call.
+func (p *pulse) encoded(make func() wire.Status) (body []byte, tag string, err error) {
+	version, healthy := p.agent.State().Version, p.agent.Health() == nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status == nil || p.version != version || p.healthy != healthy {
+		st := make()
+		body, _, err := ok(st).encode()
+		if err != nil {
+			return nil, "", err
+		}
+		p.status, p.version, p.healthy = body, st.Index, st.Healthy
+	}
+	return p.status, p.tag(p.version, p.healthy), nil
+}
+
+// tag is the entity tag of a status (RFC 9110, 8.8.3).
+func (p *pulse) tag(version uint64, healthy bool) string {
+	if !healthy {
+		return fmt.Sprintf(`"%s-%d-unhealthy"`, p.run, version)
+	}
+	return fmt.Sprintf(`"%s-%d"`, p.run, version)
+}
