@@ -12,7 +12,8 @@
 //
 // A request that cannot be right is answered before anything is changed. Every refusal
 // and failure is a problem (RFC 9457) with a kind of package volume; package wire has
-// the one table that gives its HTTP status. A request that ends before its work has
+// the one table that gives its HTTP status. On the paths of Mesos' own operator endpoints
+// it is plain text instead, with the status that Mesos' master gives. A request that ends before its work has
 // (a deadline, a client that hangs up, the agent's shutdown) loses nothing: what was
 // recorded goes on, and the same request made again waits for it.
 package api

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -135,5 +136,24 @@ func TestResourcesReadBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// BenchmarkResources is what a master's look at all resources of a busy host costs.
+func BenchmarkResources(b *testing.B) {
+	for _, volumes := range []int{1000, 10000} {
+		b.Run(fmt.Sprintf("volumes=%d", volumes), func(b *testing.B) {
+			var changes []volume.Change
+			for n := range volumes {
+				changes = append(changes, volume.Change{Volume: aVolume(n+10, volume.Name{Role: "web", ID: fmt.Sprint("v", n)}, volume.Ready)})
+			}
+			s := withHost().With(changes...)
+			b.ReportAllocs()
+			for b.Loop() {
+				if w := wire.ResourcesOf(s, "web", true, nil); len(w.Offerable) < volumes {
+					b.Fatalf("%d are offerable", len(w.Offerable))
+				}
+			}
+		})
 	}
 }
