@@ -60,6 +60,20 @@ func quantity(q wire.Quantity) string {
 // kind is what is added up: all that has the same name and comes from the same disk.
 type kind struct{ name, disk string }
 
+// compare puts the root disk before others.
+func (k kind) compare(o kind) int {
+	if c := strings.Compare(k.name, o.name); c != 0 || k.disk == o.disk {
+		return c
+	}
+	switch rootDisk {
+	case k.disk:
+		return -1
+	case o.disk:
+		return 1
+	}
+	return strings.Compare(k.disk, o.disk)
+}
+
 // columns of a sum.
 const (
 	total = iota
@@ -130,10 +144,7 @@ func (a *amount) add(r resource.Resource, times int) {
 // rows are those of a table: of each kind all of it, and then by role where there are
 // several.
 func (s sums) rows() (rows [][]string) {
-	kinds := slices.SortedFunc(maps.Keys(s), func(a, b kind) int {
-		return strings.Compare(a.name+"\x00"+a.disk, b.name+"\x00"+b.disk)
-	})
-	for _, k := range kinds {
+	for _, k := range slices.SortedFunc(maps.Keys(s), kind.compare) {
 		for _, role := range slices.Sorted(maps.Keys(s[k])) {
 			if role == "" && len(s[k]) == 2 {
 				continue // the same as the one role's
