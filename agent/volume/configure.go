@@ -57,7 +57,7 @@ func (s *State) bind(d Disk, taken map[partKey]share, env Env) Disk {
 	switch {
 	case !ok:
 		d.Pool, d.Phase = string(env.NewUUID()), Creating
-	case d.Auto && (known.Phase == Ready || anyOf(taken, d.Key)):
+	case d.Auto && known.Total > 0 && (known.Phase == Ready || anyOf(taken, d.Key)):
 		d.Pool, d.Phase, d.Total = known.Pool, known.Phase, known.Total
 	default:
 		d.Pool, d.Phase = known.Pool, known.Phase

@@ -128,3 +128,20 @@ func TestCheckFindsEveryBreach(t *testing.T) {
 		}
 	}
 }
+
+// A disk that was away when it was first configured had nothing to propose.
+func TestAnUnknownSizeIsDecidedWhenTheDiskIsThere(t *testing.T) {
+	t.Parallel()
+	unknown := Disk{Key: dataDisk, Source: dataSource(), Auto: true}
+	s := configured(t, Empty(), "boot-1", rootDisk(100), unknown)
+	d, _ := s.Disk(dataDisk)
+	ready := *d
+	ready.Phase = Ready
+	s = s.With(Change{Disk: &ready})
+	known := unknown
+	known.Total = 40 * resource.One
+	s = configured(t, s, "boot-1", rootDisk(100), known)
+	if free := s.Free(dataDisk, nil); free != 40*resource.One {
+		t.Errorf("%s is free, want 40", free)
+	}
+}
