@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,8 +38,10 @@ type world struct {
 	mu   sync.Mutex
 	fuse int // points until the crash; 0 is never
 
-	volumes map[volume.UUID]int // births of volumes whose making was acknowledged
-	squat   string              // a user's directory where an agent would make a sandbox, if any
+	volumes map[volume.UUID]int              // births of volumes whose making was acknowledged
+	ends    map[string]volume.OperationState // of operations with ids, as they were told
+	ids     int
+	squat   string // a user's directory where an agent would make a sandbox, if any
 	pid     int
 }
 
@@ -137,31 +140,120 @@ func (w *world) leave() {
 	}
 }
 
-// operation is one random thing to ask for.
-func (w *world) operation() volume.Operation {
+// operation is one random thing to ask for, and how much more role web has afterwards.
+func (w *world) operation() (batch []volume.Operation, more resource.Scalar) {
 	name := func(prefix string, n int) string { return fmt.Sprint(prefix, w.rng.IntN(n)) }
 	vol, task := "web/"+name("v", 3), name("t", 3)
 	mode := []resource.Mode{resource.RW, resource.RO}[w.rng.IntN(2)]
-	switch w.rng.IntN(8) {
+	switch w.rng.IntN(13) {
 	case 0:
-		return reserve("web", 64)
+		return w.identified(reserve("web", 64)), 64 * resource.One
 	case 1, 2:
-		return create("web", name("v", 3), 32, w.rng.IntN(3) > 0)
+		return w.identified(create("web", name("v", 3), 32, w.rng.IntN(3) > 0)), 0
 	case 3:
-		return volume.Destroy{Ref: vol}
+		return w.identified(volume.Destroy{Ref: vol}), 0
 	case 4:
-		return volume.Attach{Task: task, Use: volume.Use{Volume: vol, Mode: mode}, Via: volume.ByPath}
+		return ops(volume.Attach{Task: task, Use: volume.Use{Volume: vol, Mode: mode}, Via: volume.ByPath}), 0
 	case 5:
-		return volume.Detach{Task: task, Volume: vol}
+		return ops(volume.Detach{Task: task, Volume: vol}), 0
 	case 6:
 		w.pid++
 		w.k.Lock()
 		w.k.Processes[w.pid] = uint64(w.pid)
 		w.k.Unlock()
-		return volume.Claim{Task: task, Cgroup: true, Lease: volume.Lease{PID: w.pid},
-			Uses: []volume.Use{{Volume: vol, Mode: mode}}}
+		return ops(volume.Claim{Task: task, Cgroup: true, Lease: volume.Lease{PID: w.pid},
+			Uses: []volume.Use{{Volume: vol, Mode: mode}}}), 0
+	case 7, 8:
+		id := name("v", 3)
+		return w.identified(reserve("web", 32), create("web", id, 32, true), launch(task, id, 32, true)), 32 * resource.One
+	case 9, 10:
+		return w.identified(volume.Destroy{Ref: vol}, volume.Unreserve{Resources: reserve("web", 32).Resources}), -32 * resource.One
+	case 11:
+		return w.identified(volume.Resize{Ref: vol, Size: resource.Scalar(16+16*w.rng.IntN(3)) * resource.One}), 0
 	}
-	return volume.Release{Task: task, By: w.pid}
+	return ops(volume.Release{Task: task, By: w.pid}), 0
+}
+
+func ops(list ...volume.Operation) []volume.Operation { return list }
+
+// launch runs a task with a volume of role web.
+func launch(task, id string, mb int, shared bool) volume.Launch {
+	r := create("web", id, mb, shared).Volume
+	r.Reservations = reserve("web", mb).Resources[0].Reservations
+	return volume.Launch{Task: task, Resources: []resource.Resource{r}}
+}
+
+// identified gives each operation an id, mostly.
+func (w *world) identified(list ...volume.Operation) []volume.Operation {
+	if w.rng.IntN(4) == 0 {
+		return list
+	}
+	for i, op := range list {
+		w.ids++
+		list[i] = as(fmt.Sprint("id", w.ids), op)
+	}
+	return list
+}
+
+// as gives an operation an id.
+func as(id string, op volume.Operation) volume.Identified {
+	return volume.Identified{ID: id, Type: strings.ToUpper(op.Name()), Digest: id, Operations: ops(op)}
+}
+
+// reserved is all that role web has.
+func reserved(s *volume.State) (n resource.Scalar) {
+	for a := range s.Accounts() {
+		if len(a.Reservations) > 0 {
+			n += a.Free
+		}
+	}
+	for v := range s.Volumes(volume.Name{}) {
+		n += v.Size
+	}
+	return n
+}
+
+// askAgain asks for a batch of which it is not known whether it was done: where it has ids it
+// is done once in all, or has failed because of the reboot.
+func (w *world) askAgain(seed uint64, batch []volume.Operation, was, more resource.Scalar) {
+	w.t.Helper()
+	first, is := batch[0].(volume.Identified)
+	if !is {
+		return
+	}
+	w.leave()
+	_, err := w.agent.Do(w.t.Context(), batch...)
+	s := w.settled()
+	switch o, kept := s.Operation(first.ID); {
+	case err != nil && !refusal(err) && !errors.Is(err, volume.ErrFailed):
+		w.t.Fatalf("-crash.seed=%d: %s again: %v", seed, first.Name(), err)
+	case kept && o.State != volume.OperationFinished:
+		w.t.Fatalf("-crash.seed=%d: %s again: %v, and it is %+v", seed, first.Name(), err, o)
+	case !kept:
+		more = 0
+	}
+	if got := reserved(s); got != was+more {
+		w.t.Fatalf("-crash.seed=%d: %s again: %v; role web has %s, want %s", seed, first.Name(), err, got, was+more)
+	}
+}
+
+// checkOperations holds what is kept of operations with ids against what it was.
+func (w *world) checkOperations(s *volume.State, fail func(string, ...any)) {
+	w.t.Helper()
+	for o := range s.Operations() {
+		if o.State == volume.OperationPending {
+			fail("operation %s is pending: %+v", o.ID, o)
+		}
+		if was := w.ends[o.ID]; was != "" && was != o.State {
+			fail("operation %s was told to be %s, and is %s", o.ID, was, o.State)
+		}
+		w.ends[o.ID] = o.State
+	}
+	for id := range w.ends {
+		if _, kept := s.Operation(id); !kept {
+			fail("operation %s is forgotten", id)
+		}
+	}
 }
 
 // refusals are the answers that leave everything as it was.
@@ -181,6 +273,7 @@ func (w *world) check(seed uint64) {
 	if err := s.Check(); err != nil {
 		fail("%v", err)
 	}
+	w.checkOperations(s, fail)
 	w.k.Lock()
 	defer w.k.Unlock()
 	p := w.k.Pools[""]
@@ -258,31 +351,47 @@ func (w *world) acknowledge() {
 	}
 }
 
+// flat gives the operations of a batch without their ids.
+func flat(batch []volume.Operation) (list []volume.Operation) {
+	for _, op := range batch {
+		if group, is := op.(volume.Identified); is {
+			list = append(list, group.Operations...)
+		} else {
+			list = append(list, op)
+		}
+	}
+	return list
+}
+
 func history(t *testing.T, seed uint64) (crashes int) {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), k: agenttest.NewKernel(), fs: crashfs.New(), volumes: map[volume.UUID]int{}}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), k: agenttest.NewKernel(), fs: crashfs.New(), volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}}
 	if !w.start() {
 		t.Fatal("no start")
 	}
 	defer func() { w.stop() }()
 	for range 20 {
-		op := w.operation()
-		if d, ok := op.(volume.Destroy); ok {
-			if v, err := w.agent.State().Find(d.Ref); err == nil && len(w.agent.State().Holders(v.UUID)) == 0 {
-				delete(w.volumes, v.UUID) // may be gone from here on
+		batch, more := w.operation()
+		was := reserved(w.agent.State())
+		for _, op := range flat(batch) {
+			if d, ok := op.(volume.Destroy); ok {
+				if v, err := w.agent.State().Find(d.Ref); err == nil && len(w.agent.State().Holders(v.UUID)) == 0 {
+					delete(w.volumes, v.UUID) // may be gone from here on
+				}
 			}
 		}
 		if w.rng.IntN(2) == 0 {
 			w.leave() // or what is recorded by then would wait for it
 			w.light(1 + w.rng.IntN(8))
 		}
-		_, err := w.agent.Do(t.Context(), op)
+		_, err := w.agent.Do(t.Context(), batch...)
 		w.light(0)
 		switch {
 		case w.crashed():
 			crashes++
 			w.recover()
+			w.askAgain(seed, batch, was, more)
 		case err != nil && !refusal(err):
-			t.Fatalf("-crash.seed=%d: %s: %v", seed, op.Name(), err)
+			t.Fatalf("-crash.seed=%d: %s: %v", seed, batch[0].Name(), err)
 		}
 		w.check(seed)
 		w.acknowledge()
