@@ -48,17 +48,25 @@ func (s *Server) operations(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	page, err := wire.OperationsOf(s.agent.State(), c.URL.Query().Get("after"), all, limit)
+	page, err := wire.OperationsOf(s.agent.State(), c.URL.Query().Get("after"), all, limit, c.peer.asked())
 	return ok(page), err
 }
 
 func (s *Server) operation(c *call) (answer, error) {
 	st := s.agent.State()
-	o, kept := st.Operation(c.PathValue("id"))
-	if !kept {
-		return answer{}, refusal(volume.ErrNotFound, "there is no operation %q", c.PathValue("id"))
+	o, err := c.peer.asked().Find(st, c.PathValue("id"))
+	if err != nil {
+		return answer{}, err
 	}
 	return ok(wire.OperationOf(st, o)), nil
+}
+
+// asked says which operations a peer may see: where the rules hide anything at all, its own.
+func (p peer) asked() wire.Asked {
+	if p.view == nil {
+		return nil
+	}
+	return func(principal string) bool { return principal == p.principal }
 }
 
 // acknowledge has the agent note that whoever asked knows how the operation ended.

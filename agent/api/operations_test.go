@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"tenon/agent"
+	"tenon/agent/access"
 	"tenon/agent/agenttest"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -306,4 +308,33 @@ func TestAnIDInThePathMayHaveAnyCharacter(t *testing.T) {
 			t.Errorf("%q: got %d %s", id, status, data)
 		}
 	}
+}
+
+func TestWhereRulesHideAnythingAPrincipalIsToldOfItsOwnOperations(t *testing.T) {
+	t.Parallel()
+	a := agenttest.Start(t, agenttest.NewKernel())
+	uid := os.Geteuid()
+	as := func(principal string, hides bool) *fixture {
+		return serving(t, a, func(s *Server) {
+			s.principals = access.Principals{{Name: principal, UID: &uid}}
+			if hides {
+				all := access.Entity{Type: access.Any}
+				s.acls = access.ACLs{Rules: map[access.Action][]access.Rule{access.View: {{Principals: all, Objects: all}}}}
+			}
+		})
+	}
+	ops, other, open := as("ops", true), as("other", true), as("other", false)
+	body := strings.Replace(op("RESERVE", res("reservations", `[{"type":"DYNAMIC","role":"web","principal":"ops"}]`)), `{"type"`, `{"id":{"value":"one"},"type"`, 1)
+	ops.must(200, "POST", "/v1/operations", body, nil)
+	for f, want := range map[*fixture]int{ops: 1, other: 0, open: 1} {
+		var page wire.OperationStatuses
+		f.must(200, "GET", "/v1/operations", "", &page)
+		_, text := f.foreign("/api/v1", "application/json", `{"type":"GET_OPERATIONS"}`)
+		if len(page.Operations) != want || strings.Count(text, `"info"`) != want {
+			t.Errorf("told %+v and %s, want %d", page, text, want)
+		}
+	}
+	other.problem(404, "not_found", "GET", "/v1/operations/one", "")
+	open.must(200, "GET", "/v1/operations/one", "", nil)
+	ops.must(204, "DELETE", "/v1/operations/one", "", nil)
 }

@@ -60,17 +60,30 @@ func OperationOf(s *volume.State, o *volume.OperationStatus) OperationStatus {
 	}
 }
 
-// OperationsOf makes the page of at most limit operations that come after a place, which
-// is the Next of another page, or empty. Those that were acknowledged are left out unless
-// all are wanted. A place that no page names is ErrInvalid.
-func OperationsOf(s *volume.State, after string, all bool, limit int) (OperationStatuses, error) {
+// Asked says which operations may be seen, by who has asked for them; nil is all of them.
+type Asked func(principal string) bool
+
+func (a Asked) sees(o *volume.OperationStatus) bool { return a == nil || a(o.Principal) }
+
+// Find is State.Operation for what may be seen. ErrNotFound tells what was asked for.
+func (a Asked) Find(s *volume.State, id string) (*volume.OperationStatus, error) {
+	if o, kept := s.Operation(id); kept && a.sees(o) {
+		return o, nil
+	}
+	return nil, &volume.Error{Kind: volume.ErrNotFound, Message: fmt.Sprintf("there is no operation %q", id)}
+}
+
+// OperationsOf makes the page of at most limit operations that may be seen and come after a
+// place, which is the Next of another page, or empty. Those that were acknowledged are left
+// out unless all are wanted. A place that no page names is ErrInvalid.
+func OperationsOf(s *volume.State, after string, all bool, limit int, asked Asked) (OperationStatuses, error) {
 	page := OperationStatuses{Operations: []OperationStatus{}}
 	if after != "" && strings.Count(after, "/") != 2 {
 		return page, refuse("parameter after must be the next of another page, not %.64q", after)
 	}
 	last := ""
 	for o := range s.Operations() {
-		if o.Acknowledged && !all || placeOf(o) <= after {
+		if o.Acknowledged && !all || placeOf(o) <= after || !asked.sees(o) {
 			continue
 		}
 		if len(page.Operations) == limit {
@@ -131,12 +144,12 @@ type CallUUID struct {
 	Value []byte `json:"value"`
 }
 
-// CallOperationsOf lists the operations that were not acknowledged yet.
-func CallOperationsOf(s *volume.State) CallAnswer {
+// CallOperationsOf lists the operations that may be seen and were not acknowledged yet.
+func CallOperationsOf(s *volume.State, asked Asked) CallAnswer {
 	answer := CallAnswer{Type: GetOperations}
 	agent := Value{s.Agent}
 	for o := range s.Operations() {
-		if o.Acknowledged {
+		if o.Acknowledged || !asked.sees(o) {
 			continue
 		}
 		id := Value{o.ID}

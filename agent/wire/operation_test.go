@@ -41,7 +41,7 @@ func operationNamed(t *testing.T, s *volume.State, id string) wire.OperationStat
 
 func operationsPage(t *testing.T, s *volume.State, after string, all bool, limit int) wire.OperationStatuses {
 	t.Helper()
-	page, err := wire.OperationsOf(s, after, all, limit)
+	page, err := wire.OperationsOf(s, after, all, limit, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,9 +94,30 @@ func TestAnOperationThatEndsBetweenPagesHidesNoOther(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, place := range []string{"made", "x/y", "a/b/c/d"} {
-		if _, err := wire.OperationsOf(s, place, false, 1); !errors.Is(err, volume.ErrInvalid) {
+		if _, err := wire.OperationsOf(s, place, false, 1, nil); !errors.Is(err, volume.ErrInvalid) {
 			t.Errorf("after %q: %v, want ErrInvalid", place, err)
 		}
+	}
+}
+
+func TestOnlyOperationsOfWhomMayBeSeenAreTold(t *testing.T) {
+	t.Parallel()
+	s := withOperations()
+	ops := wire.Asked(func(principal string) bool { return principal == "ops" })
+	page, err := wire.OperationsOf(s, "", true, 10, ops)
+	if err != nil || len(page.Operations) != 1 || page.Operations[0].ID != "made" {
+		t.Errorf("got %+v, %v; want the one of ops", page, err)
+	}
+	if list := wire.CallOperationsOf(s, ops).GetOperations.Operations; len(list) != 1 || list[0].Info.ID.Value != "made" {
+		t.Errorf("got %+v, want the one of ops", list)
+	}
+	if o, err := ops.Find(s, "made"); err != nil || o.ID != "made" {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	_, hidden := ops.Find(s, "making")
+	_, missing := ops.Find(volume.Empty(), "making")
+	if !errors.Is(hidden, volume.ErrNotFound) || hidden.Error() != missing.Error() {
+		t.Errorf("one that may not be seen is %v, and one that is not there %v", hidden, missing)
 	}
 }
 
@@ -196,4 +217,24 @@ func TestACallThatMakesNoSenseIsRefusedClearly(t *testing.T) {
 			t.Errorf("%s: %v, want ErrInvalid with %q", body, err, want)
 		}
 	}
+}
+
+func FuzzWhateverIsCalledIsRefusedOrBecomesAnOperation(f *testing.F) {
+	f.Add([]byte(`{"type":"GET_OPERATIONS"}`))
+	f.Add([]byte(`{"type":"SHRINK_VOLUME","shrink_volume":{"agent_id":{"value":"a"},"volume":{"name":"disk","type":"SCALAR","scalar":{"value":1}},"subtract":{"value":1}}}`))
+	f.Add([]byte(`{"type":"CREATE_VOLUMES","create_volumes":{"agent_id":{"value":"a"},"volumes":[]},"grow_volume":{}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var call wire.Call
+		err := wire.Decode(body, &call)
+		var op resource.Operation
+		if err == nil {
+			op, _, err = call.Operation()
+		}
+		switch {
+		case err != nil && !errors.Is(err, volume.ErrInvalid):
+			t.Fatalf("%s: %v, want ErrInvalid", body, err)
+		case err == nil && call.Type != wire.GetOperations && op.Validate() != nil:
+			t.Fatalf("%s becomes %+v, which is not valid", body, op)
+		}
+	})
 }

@@ -114,8 +114,8 @@ func TestTheFormatIsTheOneInTheGoldenFiles(t *testing.T) {
 		"resources.json":       wire.ResourcesOf(withHost(), "", true, nil),
 		"resources_web.json":   wire.ResourcesOf(withHost(), "web", false, nil),
 		"resources_none.json":  wire.ResourcesOf(volume.Empty(), "", true, nil),
-		"call_answer.json":     wire.CallOperationsOf(withOperations()),
-		"call_none.json":       wire.CallOperationsOf(volume.Empty()),
+		"call_answer.json":     wire.CallOperationsOf(withOperations(), nil),
+		"call_none.json":       wire.CallOperationsOf(volume.Empty(), nil),
 		"operations_out.json":  wire.Operations{Operations: mesosOperations(t)},
 	} {
 		got, err := json.MarshalIndent(v, "", "  ")
