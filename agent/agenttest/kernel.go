@@ -360,8 +360,10 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		}
 		return o, nil
 	case volume.Shrink:
-		if v, ok := s.Is(o.Volume); ok {
-			o.Used = k.Used[v.UUID]
+		if r := o.Volume; r.IsVolume() && len(r.Reservations) > 0 { // by name: in a batch it may have another size by then
+			if v, ok := s.Named(volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID}); ok {
+				o.Used = k.Used[v.UUID]
+			}
 		}
 		return o, nil
 	case volume.Resize:
