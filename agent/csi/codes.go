@@ -30,33 +30,18 @@ var codeTable = []struct {
 	{volume.ErrJournal, codes.Unavailable},
 }
 
-// overrides are the kinds that mean something else in one method.
-var overrides = []struct {
-	method string
-	kind   error
-	code   codes.Code
-}{
-	// The volume was found before: what is missing is the directory above the target.
-	{"NodePublishVolume", volume.ErrNotFound, codes.FailedPrecondition},
-}
-
-// statusOf gives an error of a method its code, unless it has one.
-func statusOf(method string, err error) error {
+// statusOf gives an error its code, unless it has one.
+func statusOf(err error) error {
 	if _, has := status.FromError(err); has {
 		return err
 	}
-	return status.Error(codeOf(method, err), err.Error())
+	return status.Error(codeOf(err), err.Error())
 }
 
-func codeOf(method string, err error) codes.Code {
+func codeOf(err error) codes.Code {
 	kind := volume.Kind(err)
 	if kind == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return status.FromContextError(err).Code() // those at the root of a kind are no end of the call
-	}
-	for _, o := range overrides {
-		if o.method == method && o.kind == kind {
-			return o.code
-		}
 	}
 	for _, row := range codeTable {
 		if row.kind == kind {
@@ -66,7 +51,12 @@ func codeOf(method string, err error) codes.Code {
 	return codes.Internal
 }
 
-// outOfRange is for sizes that no volume can have; there is no kind for that.
+// What follows is for what the specification gives a code of its own, and the agent no kind.
+
+// outOfRange is for sizes that no volume can have.
 func outOfRange(format string, args ...any) error {
 	return status.Errorf(codes.OutOfRange, format, args...)
 }
+
+// noDirectory is for targets whose directory is missing; the orchestrator is to make it.
+func noDirectory(err error) error { return status.Error(codes.FailedPrecondition, err.Error()) }

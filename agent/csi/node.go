@@ -67,6 +67,9 @@ func (s *Server) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 	}
 	_, err = s.ask(ctx, alone(v, t, a), volume.Attach{Task: t.task, Sandbox: t.sandbox, Via: volume.ByPath,
 		Use: volume.Use{Volume: string(v.UUID), Path: t.name, Mode: mode}})
+	if _, lost := find(s.agent.State(), r.GetVolumeId()); errors.Is(err, volume.ErrNotFound) && lost == nil {
+		err = noDirectory(err)
+	}
 	if err != nil {
 		return nil, err
 	}

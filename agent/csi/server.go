@@ -188,7 +188,7 @@ func (s *Server) answer(ctx context.Context, req any, info *grpc.UnaryServerInfo
 		res, err = handle(ctx, req)
 	}
 	if err != nil {
-		return nil, statusOf(method, err)
+		return nil, statusOf(err)
 	}
 	return res, nil
 }
