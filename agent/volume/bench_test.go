@@ -164,3 +164,139 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// roomOf is a populated state with space for batches: web has a GiB free besides, and a
+// volume that is named nowhere else is what each batch begins with.
+func roomOf(tb testing.TB, volumes int) *State {
+	tb.Helper()
+	s := populated(tb, volumes)
+	stack := []resource.Reservation{dynamicFor("org/web")}
+	return s.With(Change{Account: &Account{Reservations: stack, Free: 1 << 40}})
+}
+
+// batches are batches of n operations each, or almost.
+func batches(n int) map[string][]Operation {
+	all := map[string][]Operation{}
+	add := func(name string, list ...Operation) {
+		if len(all[name])+len(list) <= n {
+			all[name] = append(all[name], list...)
+		}
+	}
+	for i := range n {
+		id := fmt.Sprint("bench-", i)
+		v := vol(id, 0.001, "org/web")
+		add("reserve", reserve(mib(0.001, "org/db")))
+		add("create", create(v))
+		add("reserve+create+launch", reserve(mib(0.001, "org/web")), create(v), Launch{Task: id, Sandbox: "/bench/" + id, Resources: []resource.Resource{v}})
+		add("resize", Resize{Ref: string(uuidOf(i % 10000)), Size: resource.Scalar(1001 + i/10000)})
+		add("identified", as(id, "RESERVE", reserve(mib(0.001, "org/db"))))
+	}
+	if n > MaxOperations {
+		delete(all, "identified")
+	}
+	return all
+}
+
+// BenchmarkBatch is what one batch costs in the core, at 10,000 volumes with 50,000
+// attachments: checked, applied, and planned. The time of each operation stays the same,
+// however many there are in the batch.
+func BenchmarkBatch(b *testing.B) {
+	s := roomOf(b, 10000)
+	for _, n := range []int{100, 1000, 10000} {
+		for name, batch := range batches(min(n, MaxBatch)) {
+			b.Run(fmt.Sprintf("%s/n=%d", name, n), func(b *testing.B) { planBatch(b, s, batch) })
+		}
+	}
+}
+
+// BenchmarkDestroyUnreserve is a batch of n volumes destroyed and n pieces of their space
+// unreserved.
+func BenchmarkDestroyUnreserve(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		s, batch := roomOf(b, 10000), []Operation{}
+		s = s.With(Change{Account: &Account{Reservations: []resource.Reservation{dynamicFor("org/web")}}})
+		for i := range n / 2 {
+			v := &Volume{UUID: UUID(fmt.Sprint("bench-", i)), Name: Name{"org/web", fmt.Sprint("bench-", i)}, Reservations: []resource.Reservation{dynamicFor("org/web")},
+				ContainerPath: "data", Size: 1000, Phase: Ready, Created: second}
+			s = s.With(Change{Volume: v})
+			batch = append(batch, Destroy{Ref: string(v.UUID)})
+		}
+		for range n / 2 {
+			batch = append(batch, unreserve(mib(1, "org/web")))
+		}
+		b.Run(fmt.Sprint("n=", n), func(b *testing.B) { planBatch(b, s, batch) })
+	}
+}
+
+// planBatch applies a batch to the same state again and again, and plans what it touches.
+func planBatch(b *testing.B, s *State, batch []Operation) {
+	env := numberedAs("bench")
+	b.ReportAllocs()
+	for b.Loop() {
+		out := must[Outcome](b)(Apply(s, env, batch...))
+		for _, u := range out.Touched {
+			Plan(out.Next, u, Seen{})
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/operation")
+}
+
+// BenchmarkUndo takes a batch of 1,000 back.
+func BenchmarkUndo(b *testing.B) {
+	s := roomOf(b, 10000)
+	for name, batch := range batches(1000) {
+		b.Run(name, func(b *testing.B) {
+			out := must[Outcome](b)(Apply(s, numberedAs("bench"), batch...))
+			for b.Loop() {
+				Undo(s, out.Next, batch, out.Touched, ErrFailed)
+			}
+		})
+	}
+}
+
+// BenchmarkSettle is what settling a volume costs while so many operations are at work, of
+// a batch each, and of one batch that makes as many volumes.
+func BenchmarkSettle(b *testing.B) {
+	for _, n := range []int{0, 10, 1000} {
+		s := crowded(b, n)
+		if n == 0 {
+			s = mustApply(b, s, numberedAs("other"), create(vol("x", 1, "web")))
+		}
+		b.Run(fmt.Sprintf("operations=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				Settle(s, UnitOfVolume("v1"), Seen{Volume: live}, second)
+			}
+		})
+	}
+	for _, n := range []int{100, 1000, 10000} {
+		s, list := roomOf(b, 10000), []Operation{}
+		for i := range n - 1 {
+			list = append(list, create(vol(fmt.Sprint("bench-", i), 0.001, "org/web")))
+		}
+		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
+			out := must[Outcome](b)(Apply(s, numberedAs("bench"), as("one", "CREATE", list...)))
+			last := UnitOfVolume(UUID(fmt.Sprint("bench", n-1)))
+			for b.Loop() {
+				Settle(out.Next, last, Seen{Volume: live}, second)
+			}
+		})
+	}
+}
+
+// BenchmarkConfigure and BenchmarkCheck are parts of a start at 10,000 volumes.
+func BenchmarkConfigure(b *testing.B) {
+	s := populated(b, 10000)
+	disks := []Disk{{Total: 1 << 40}}
+	for b.Loop() {
+		must[[]Change](b)(Configure(s, numbered(), s.Boot, disks))
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	s := populated(b, 10000)
+	for b.Loop() {
+		if err := s.Check(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

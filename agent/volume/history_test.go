@@ -83,11 +83,7 @@ func (h *history) act(a action) {
 func (h *history) ask(a action) {
 	before := h.o
 	list := a.asked()
-	if a.Kind == "claim" && a.lease().PID != 0 {
-		if t, ok := h.o.tasks[a.task()]; !ok || t.lease.PID != 0 {
-			h.w.alive[a.pid()] = true
-		}
-	}
+	h.bear(a)
 	if len(list) == 0 {
 		h.o = h.o.settled(h.w)
 		list = h.happen(a)
@@ -132,13 +128,23 @@ func (h *history) ask(a action) {
 		h.tally[a.Kind+" done"]++
 	}
 	h.check(candidates)
-	if !ended {
+	switch {
+	case !ended:
 		h.checkEnd(list, err)
-	}
-	if ended && a.ID > 0 && len(list) > 0 {
+	case a.ID > 0 && len(list) > 0:
 		h.tally["asked again"]++
 		a.CrashIn, a.CrashAgainIn, a.FailIn = -1, -1, -1
 		h.ask(a)
+	}
+}
+
+// bear starts the process that claims, if one does.
+func (h *history) bear(a action) {
+	if a.Kind != "claim" || a.lease().PID == 0 {
+		return
+	}
+	if t, ok := h.o.tasks[a.task()]; !ok || t.lease.PID != 0 {
+		h.w.alive[a.pid()] = true
 	}
 }
 
