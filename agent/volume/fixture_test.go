@@ -259,7 +259,10 @@ func records(t testing.TB, s *State) []string {
 }
 
 // refold gives the state that a state's snapshot makes, as the journal would keep it.
-func refold(t testing.TB, s *State) *State {
+func refold(t interface {
+	Helper()
+	Fatal(args ...any)
+}, s *State) *State {
 	t.Helper()
 	var changes []Change
 	for c := range s.Snapshot() {
