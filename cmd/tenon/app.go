@@ -127,6 +127,9 @@ func checked(needed []neededFlag, action cli.ActionFunc) cli.ActionFunc {
 		if o := global(c, "output"); o != outputTable && o != outputJSON {
 			return misused(c, "--output is table or json, not %q", o)
 		}
+		if c.Command.Name == "agent" { // advice is to ask an agent that runs
+			return action(c)
+		}
 		return advise(action(c))
 	}
 }

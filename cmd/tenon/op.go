@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -159,8 +160,8 @@ func (p *page) operation(o wire.OperationStatus) {
 		{"id", p.paint(bold, clean(o.ID))},
 		{"type", strings.ToLower(o.Type)},
 		{"state", p.operationState(o)},
-		{"asked by", clean(o.Principal)},
-		{"since", p.age(o.Since)},
+		{"by", clean(o.Principal)},
+		{"asked", fmt.Sprintf("%s (%s ago)", o.Since.Local().Format(time.DateTime), p.age(o.Since))},
 		{"message", clean(o.Message)},
 	}
 	if o.Waiting > 0 {

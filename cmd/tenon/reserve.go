@@ -81,7 +81,7 @@ func reserve(c *cli.Context) error {
 		op.Resources[0] = op.Source[0]
 		op.Resources[0].Reservations = append(from[:len(from)-1:len(from)-1], s.top)
 	}
-	return s.change(c, api, resource.Operation{Type: resource.OpReserve, Reserve: &op}, "reserve", "reserved")
+	return s.change(c, api, resource.Operation{Type: resource.OpReserve, Reserve: &op})
 }
 
 // unreserve takes the reservation that the command line says off whatever is below it.
@@ -96,16 +96,17 @@ func unreserve(c *cli.Context) error {
 		return err
 	}
 	op := resource.Unreserve{Resources: []resource.Resource{s.resource(stack...)}}
-	return s.change(c, api, resource.Operation{Type: resource.OpUnreserve, Unreserve: &op}, "give back", "given back")
+	return s.change(c, api, resource.Operation{Type: resource.OpUnreserve, Unreserve: &op})
 }
 
 // change applies one operation on one resource, and tells what is reserved in that way now.
-func (s share) change(c *cli.Context, api *client.Client, op resource.Operation, would, done string) error {
-	what := fmt.Sprintf("%s of disk %s", s.size.Bytes(), clean(c.String("disk")))
-	role := "for role " + clean(s.top.Role)
+func (s share) change(c *cli.Context, api *client.Client, op resource.Operation) error {
+	verb, preposition, done := "reserve", "for", "reserved for"
 	if op.Unreserve != nil {
-		role = "by role " + clean(s.top.Role)
+		verb, preposition, done = "unreserve", "of", "given back by"
 	}
+	what := fmt.Sprintf("%s of disk %s", s.size.Bytes(), clean(s.disk))
+	role := clean(s.top.Role)
 	apply := api.Apply
 	if c.Bool("dry-run") {
 		apply = api.TryApply
@@ -115,14 +116,14 @@ func (s share) change(c *cli.Context, api *client.Client, op resource.Operation,
 		return err
 	}
 	if c.Bool("dry-run") {
-		return show(c, applied, func(p *page) { p.wouldHave("%s %s %s", would, what, role) })
+		return show(c, applied, func(p *page) { p.wouldHave("%s %s %s role %s", verb, what, preposition, role) })
 	}
 	st, err := api.Status(c.Context)
 	if err != nil {
 		return err
 	}
 	return show(c, applied, func(p *page) {
-		p.line("%s %s %s, which has %s left to make volumes of", what, done, role, freeIn(st, op.Resources()[0]))
+		p.line("%s %s role %s, which has %s left to make volumes of", what, done, role, freeIn(st, op.Resources()[0]))
 	})
 }
 

@@ -30,8 +30,8 @@ import (
 //	kill9          end it as a crash would
 //	fails N ARG…   run tenon, which must exit with N
 //	tmpfs DIR      make a directory and mount a file system of 64 MiB there, until the end
-//	config FILE    configure the agent's disks otherwise, and what else FILE says; $DISK is
-//	               the directory for disks
+//	config FILE    configure the agent's disks otherwise, and what else FILE says; $WORK is
+//	               the script's directory, $DISK that of disks
 //	got FILE       write stdout or a file to "got", with what differs each time replaced
 func TestScripts(t *testing.T) {
 	mounttest.RequireRoot(t)
@@ -235,7 +235,7 @@ func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 // setConfig changes the configuration.
 func setConfig(ts *testscript.TestScript, _ bool, args []string) {
 	h := hostOf(ts)
-	ts.Check(os.WriteFile(h.at("tenon.toml"), []byte(h.config()+strings.ReplaceAll(ts.ReadFile(args[0]), "$DISK", h.disk())), 0o600))
+	ts.Check(os.WriteFile(h.at("tenon.toml"), []byte(h.config()+strings.NewReplacer("$DISK", h.disk(), "$WORK", h.dir).Replace(ts.ReadFile(args[0]))), 0o600))
 }
 
 // masks are what differs each time, and what stands for it. Numbers in columns keep
