@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -172,6 +173,7 @@ func (s *Session) Take(data []byte, key string) bool {
 	if len(s.atWork)+s.pending(st) >= maxOrders {
 		return false
 	}
+	s.forget(o.id)
 	s.atWork[o.id] = true
 	s.Go(func(ctx context.Context) error { return s.carryOut(ctx, o) })
 	return true
@@ -258,17 +260,21 @@ func (s *Session) forget(id string) {
 	s.toldList = rest
 }
 
-// Results are what became of the orders of this master that are not acknowledged: those
-// recorded in st, whenever they came, and those refused in this session. Each id occurs once.
+// Results are what became of the orders of this master that are not acknowledged: those at work,
+// those recorded in st, whenever they came, and those refused in this session. Each id occurs
+// once.
 func (s *Session) Results(st *volume.State) []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []Result{}
 	for op := range st.Operations() {
 		id, ours := strings.CutPrefix(op.ID, s.prefix)
-		if _, newer := s.told[id]; ours && !newer && !op.Acknowledged {
+		if _, newer := s.told[id]; ours && !newer && !s.atWork[id] && !op.Acknowledged {
 			list = append(list, resultOf(id, op))
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.atWork)) {
+		list = append(list, Result{ID: id, State: volume.OperationPending})
 	}
 	for _, id := range s.toldList {
 		list = append(list, s.told[id].result)

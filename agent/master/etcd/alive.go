@@ -2,13 +2,13 @@ package etcd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"tenon/agent/master"
+	"tenon/agent/volume"
 )
 
 // Alive is the value of the key that is there as long as the agent is heard from.
@@ -20,8 +20,8 @@ type Alive struct {
 	Version string    `json:"version"` // of the program
 }
 
-// register puts the sign of life under a new lease, in place of that of an earlier run.
-func (c *connection) register(ctx context.Context) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+// lend gets a lease, under which the sign of life is written.
+func (c *connection) lend(ctx context.Context) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
 	lease, err := limited(ctx, "get a lease", func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
 		return c.etcd.Grant(ctx, int64(c.ttl.Seconds()))
 	})
@@ -29,21 +29,14 @@ func (c *connection) register(ctx context.Context) (<-chan *clientv3.LeaseKeepAl
 		return nil, err
 	}
 	c.lease = lease.ID
-	st, about := c.node.State(), c.node.About()
-	value, err := json.Marshal(Alive{
-		Schema: master.Schema, Agent: st.Agent, Boot: st.Boot, Started: about.Started, Version: about.Version,
-	})
-	if err != nil {
-		return nil, err
-	}
-	_, err = limited(ctx, "register", func(ctx context.Context) (*clientv3.PutResponse, error) {
-		return c.etcd.Put(ctx, c.base+"alive", string(value), clientv3.WithLease(lease.ID))
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.node.Contact(nil)
+	delete(c.known, "alive") // it was under another lease
 	return c.etcd.KeepAlive(ctx, lease.ID)
+}
+
+// alive is the sign of life.
+func (c *connection) alive(st *volume.State) Alive {
+	about := c.node.About()
+	return Alive{Schema: master.Schema, Agent: st.Agent, Boot: st.Boot, Started: about.Started, Version: about.Version}
 }
 
 // keepAlive renews the lease until it is lost.

@@ -112,13 +112,13 @@ func (c *client) dial(ctx context.Context) (*clientv3.Client, error) {
 	return clientv3.New(o)
 }
 
-// begin puts the agent's sign of life there and starts all that goes on beside.
+// begin gets a lease and starts all that goes on beside.
 func (c *connection) begin(ctx context.Context) error {
-	alive, err := c.register(ctx)
+	renewed, err := c.lend(ctx)
 	if err != nil {
 		return err
 	}
-	c.Go(func(ctx context.Context) error { return c.keepAlive(ctx, alive) })
+	c.Go(func(ctx context.Context) error { return c.keepAlive(ctx, renewed) })
 	c.Go(c.report)
 	c.Go(c.takeOrders)
 	return nil

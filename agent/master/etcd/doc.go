@@ -13,7 +13,7 @@
 //
 // The agent writes the first four, only what changed since it wrote last, in transactions of a
 // bounded size. Keys that are not its own are removed from volumes/ and tasks/, and what
-// somebody else has written there is written again when the connection begins anew.
+// somebody else has written or removed there is written again, after a heartbeat at the latest.
 //
 // An order is answered by one transaction that writes its result and removes it. The result is
 // acknowledged to the agent when that transaction is known to have been made; when that is not

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -28,15 +29,19 @@ type written struct {
 	seen     int64 // the version of the state that has it
 }
 
-// report writes each state that is worth it.
+// report writes each state that is worth it, and looks after every heartbeat whether what it
+// has written is still there.
 func (c *connection) report(ctx context.Context) error {
-	if err := c.compare(ctx); err != nil {
-		return err
-	}
-	for {
+	for compared := (time.Time{}); ; {
 		st, err := c.Next(ctx)
 		if err != nil {
 			return err
+		}
+		if time.Since(compared) >= c.config.Heartbeat {
+			if err := c.compare(ctx); err != nil {
+				return err
+			}
+			compared = time.Now()
 		}
 		if err := c.write(ctx, st); err != nil {
 			return err
@@ -48,7 +53,7 @@ func (c *connection) report(ctx context.Context) error {
 // process does not know: all of that is written again if it belongs there.
 func (c *connection) compare(ctx context.Context) error {
 	there := map[string]int64{}
-	for _, dir := range []string{"volumes/", "tasks/"} {
+	for _, dir := range []string{"alive", "status", "volumes/", "tasks/"} {
 		if err := c.list(ctx, dir, func(key string, revision int64) error {
 			if _, ours := c.known[key]; ours {
 				there[key] = revision
@@ -67,7 +72,7 @@ func (c *connection) compare(ctx context.Context) error {
 	return nil
 }
 
-// list calls visit with every key of a directory, without the base, and its revision.
+// list calls visit with every key that begins like this, without the base, and its revision.
 func (c *connection) list(ctx context.Context, dir string, visit func(key string, revision int64) error) error {
 	from, end := c.base+dir, clientv3.GetPrefixRangeEnd(c.base+dir)
 	for {
@@ -96,13 +101,16 @@ func (c *connection) remove(ctx context.Context, key string) error {
 	return err
 }
 
-// write brings etcd to a state: first volumes and tasks that changed or are new, then those
+// write brings etcd to a state: first the sign of life, volumes and tasks that changed or are new, then those
 // that are gone, then the status that counts them.
 //
 // Crash: any part of it may be written; the status is that of an earlier state then, and the
 // next run writes the rest.
 func (c *connection) write(ctx context.Context, st *volume.State) error {
 	t := &batch{connection: c, version: int64(st.Version)}
+	if err := t.put(ctx, "alive", c.alive(st), clientv3.WithLease(c.lease)); err != nil {
+		return err
+	}
 	for v := range c.Volumes(st) {
 		if err := t.put(ctx, "volumes/"+string(v.UUID), fitVolume(v)); err != nil {
 			return err
@@ -137,21 +145,23 @@ type batch struct {
 }
 
 // put writes a value unless it is there already.
-func (b *batch) put(ctx context.Context, key string, value any) error {
+func (b *batch) put(ctx context.Context, key string, value any, how ...clientv3.OpOption) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
 	digest := sha256.Sum256(data)
-	if w, known := b.known[key]; known && w.digest == digest {
+	if w, known := b.known[key]; known {
 		w.seen = b.version
 		b.known[key] = w
-		return nil
+		if w.digest == digest {
+			return nil
+		}
 	}
 	if err := b.room(ctx, len(data)); err != nil {
 		return err
 	}
-	b.ops = append(b.ops, clientv3.OpPut(b.base+key, string(data)))
+	b.ops = append(b.ops, clientv3.OpPut(b.base+key, string(data), how...))
 	b.puts[key] = digest
 	return nil
 }

@@ -1,8 +1,8 @@
 package mastertest
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"tenon/agent/master"
@@ -13,21 +13,24 @@ import (
 // requirements are what every kind must fulfil.
 func requirements() []requirement {
 	list := []requirement{
-		{"it registers", registers},
-		{"it tells the whole latest state after a loss", tellsAllAfterALoss},
-		{"it carries out an order and tells how it ended", carriesOut},
-		{"a replayed order is done once", replayed},
-		{"a contradictory order is refused", contradictory},
-		{"an order for another agent is refused", foreign},
-		{"an order that makes no sense is refused", malformed},
-		{"an order that is too large is refused", oversized},
-		{"an order that cannot be done is refused with the reason", impossible},
-		{"an order is done once although the agent starts again", onceOverRestart},
-		{"a result is told although the agent starts again", toldOverRestart},
-		{"a reboot changes the boot and not the agent", reboots},
+		{name: "it registers", check: registers},
+		{name: "it tells the whole latest state after a loss", check: tellsAllAfterALoss, rough: true},
+		{name: "it carries out an order and tells how it ended", check: carriesOut},
+		{name: "a replayed order is done once", check: replayed},
+		{name: "a contradictory order is refused", check: contradictory},
+		{name: "an order for another agent is refused", check: foreign},
+		{name: "an order that makes no sense is refused", check: malformed},
+		{name: "an order that is too large is refused", check: oversized},
+		{name: "an order that cannot be done is refused with the reason", check: impossible},
+		{name: "an order is done once although the agent starts again", check: onceOverRestart},
+		{name: "a result is told although the agent starts again", check: toldOverRestart},
+		{name: "a reboot changes the boot and not the agent", check: reboots},
 	}
 	for _, h := range []Harm{Gone, Hanging, Flooding, Lying} {
-		list = append(list, requirement{"the agent works while the master " + string(h), func(t *testing.T, host *host) { unharmed(t, host, h) }})
+		list = append(list, requirement{
+			name: "the agent works while the master " + string(h), rough: true,
+			check: func(t *testing.T, host *host) { unharmed(t, host, h) },
+		})
 	}
 	return list
 }
@@ -37,6 +40,8 @@ func registers(t *testing.T, h *host) {
 		return r.Schema == master.Schema && r.Agent == h.id && r.Boot == "boot-1" &&
 			r.Status.Agent == h.id && r.Status.Version == "1.0" && r.Status.Healthy && len(r.Status.Disks) == 1
 	})
+	h.Order(t, h.id, "one", Order(h.id, "one", Reserve(256)))
+	h.want(t, "one", volume.OperationFinished, "")
 	if s := h.supervisor.Status()[0]; !s.Connected || s.LastContact.IsZero() || s.Name != "m" || s.Principal != "master:m" {
 		t.Errorf("status %+v of a master that was reached", s)
 	}
@@ -108,8 +113,10 @@ func malformed(t *testing.T, h *host) {
 }
 
 func oversized(t *testing.T, h *host) {
-	order := Order(h.id, "one", Reserve(256))
-	h.Order(t, h.id, "one", append(order, bytes.Repeat([]byte(" "), master.MaxOrder)...))
+	large := Reserve(256)
+	labels := &large.Reserve.Resources[0].Reservations[0].Labels
+	*labels = append(*labels, resource.Label{Key: strings.Repeat("x", master.MaxOrder)})
+	h.Order(t, h.id, "one", Order(h.id, "one", large))
 	h.want(t, "one", master.OperationError, "invalid")
 	h.wantReserved(t, 0)
 }

@@ -60,6 +60,7 @@ type Kind struct {
 type requirement struct {
 	name  string
 	check func(t *testing.T, h *host)
+	rough bool // the connection is lost in it
 }
 
 // Run checks all kinds and logs a table of what they fulfil.
@@ -74,7 +75,11 @@ func Run(t *testing.T, kinds ...Kind) {
 				t.Run(r.name, func(t *testing.T) {
 					t.Parallel()
 					defer table.note(t, k.Name, r.name)
-					r.check(t, newHost(t, k))
+					h := newHost(t, k)
+					r.check(t, h)
+					if s := h.supervisor.Status()[0]; !r.rough && (s.Restarts > 0 || s.LastError != "") {
+						t.Errorf("the client was lost although nothing was wrong: %+v", s)
+					}
 				})
 			}
 		})
