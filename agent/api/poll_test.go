@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
+	"tenon/agent/access"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -283,4 +285,15 @@ func sampleState() *volume.State {
 	account := volume.Account{Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}, Free: 5}
 	return volume.Empty().With(volume.Change{Disk: &volume.Disk{Pool: "p", Phase: volume.Ready}}, volume.Change{Account: &account},
 		volume.Change{Volume: &v}, volume.Change{Task: &task}, volume.Change{Attachment: &at})
+}
+
+func TestACallerIsToldWhoTheyAre(t *testing.T) {
+	t.Parallel()
+	uid := os.Geteuid()
+	f := serving(t, &fakeAgent{}, func(s *Server) { s.principals = access.Principals{{Name: "ops", UID: &uid}} })
+	var who wire.Caller
+	f.must(200, "GET", "/v1/caller", "", &who)
+	if who != (wire.Caller{Principal: "ops", UID: uid, PID: os.Getpid()}) {
+		t.Errorf("told %+v", who)
+	}
 }

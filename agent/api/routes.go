@@ -26,6 +26,7 @@ var routes = []route{
 	{"GET", "/v1/status", []string{"index", "wait"}, nil, wire.Status{}, (*Server).status},
 	{"GET", "/v1/events", []string{"index"}, nil, nil, (*Server).events},
 	{"GET", "/v1/disks", []string{"fields"}, nil, wire.Disks{}, (*Server).disks},
+	{"GET", "/v1/caller", nil, nil, wire.Caller{}, (*Server).caller},
 	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
 	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
 	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, (*Server).resources},

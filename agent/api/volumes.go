@@ -9,6 +9,11 @@ import (
 	"tenon/agent/wire"
 )
 
+// caller tells who asks: what a reservation of theirs must name, and ACLs go by.
+func (s *Server) caller(c *call) (answer, error) {
+	return ok(wire.Caller{Principal: c.peer.principal, UID: c.peer.uid, PID: c.peer.pid}), nil
+}
+
 func (s *Server) health(*call) (answer, error) {
 	return ok(wire.Health{Healthy: true}), s.agent.Health()
 }

@@ -18,6 +18,12 @@ func (c *Client) Status(ctx context.Context) (st wire.Status, err error) {
 	return st, err
 }
 
+// Caller tells who asks, as the agent knows them.
+func (c *Client) Caller(ctx context.Context) (who wire.Caller, err error) {
+	_, err = c.ask(ctx, http.MethodGet, "/v1/caller", nil, &who)
+	return who, err
+}
+
 // Health is nil while the agent can do its work.
 func (c *Client) Health(ctx context.Context) error {
 	_, err := c.ask(ctx, http.MethodGet, "/v1/healthz", nil, &wire.Health{})

@@ -56,6 +56,13 @@ type ResizeVolume struct {
 	Size resource.Bytes `json:"size"` // rounded up to a thousandth of a MiB
 }
 
+// Caller is who asks, as the agent knows them.
+type Caller struct {
+	Principal string `json:"principal,omitempty"` // none where nothing gives them a name
+	UID       int    `json:"uid"`                 // -1 over TLS
+	PID       int    `json:"pid,omitempty"`       // none over TLS
+}
+
 // Health is the answer of an agent that can do its work.
 type Health struct {
 	Healthy bool `json:"healthy"`
