@@ -12,13 +12,16 @@ APT      = gcc libc6-dev util-linux systemd xfsprogs e2fsprogs
 REQUIRE  = $(if $(filter 0,$(shell id -u)),root$(comma)mounts$(comma)loop$(comma)ext4$(comma)xfs$(comma))systemd-analyze
 comma   := ,
 
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+
 # The race detector needs a C compiler; without one the tests run without it.
 CC_FOUND = $(shell command -v gcc || command -v cc)
 
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test acceptance vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +34,11 @@ demo: build ## the main job on a throw-away pool, step by step; as root or in a 
 
 test: ## all tests of this machine; those that need root run when root
 	$(if $(CC_FOUND),CGO_ENABLED=1) $(GO) test $(if $(CC_FOUND),-race) -shuffle=on -timeout 15m ./... ./testdata/vm/vdisk
+
+fuzz: ## every fuzz target for FUZZTIME each, as many at once as there are processors
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort -u | \
+	xargs -P "$$(nproc)" -L 1 sh -c 'out=$$($(GO) test -run "^$$" -parallel 1 -fuzz "^$$1$$" -fuzztime $(FUZZTIME) "$$0" 2>&1) \
+	&& echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1)" || { echo "$$out"; exit 255; }'
 
 acceptance: ## the acceptance list of the specification, case by case (agent/acceptance)
 	@$(GO) test -C agent/acceptance -count=1 -run '^TestAcceptance$$' -timeout 15m -args -whole
@@ -50,7 +58,7 @@ bench-smoke: ## every benchmark compiles and runs once
 
 ci: deps fmt tidy vet staticcheck lint ## what CI runs
 	TENON_TEST_REQUIRE=$(REQUIRE) $(MAKE) --no-print-directory test
-	$(MAKE) --no-print-directory demo bench-smoke units
+	$(MAKE) --no-print-directory demo acceptance bench-smoke units fuzz
 
 fmt: ## gofmt has nothing to say
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt these:"; echo "$$out"; exit 1; }
