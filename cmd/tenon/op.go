@@ -107,9 +107,20 @@ func opListCommand() *cli.Command {
 				}
 				list.Operations = append(list.Operations, o)
 			}
+			if len(list.Operations) == 0 {
+				defer hint(c, "no operations with ids%s", unlessAll(c))
+			}
 			return show(c, list, func(p *page) { p.operations(list.Operations) })
 		},
 	}
+}
+
+// unlessAll says where the rest of a list is.
+func unlessAll(c *cli.Context) string {
+	if c.Bool("all") {
+		return ""
+	}
+	return "; those that were acknowledged: tenon op ls --all"
 }
 
 func (p *page) operations(list []wire.OperationStatus) {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 )
 
 func volumeResizeCommand() *cli.Command {
@@ -48,6 +50,9 @@ func volumeResize(c *cli.Context) error {
 	done := progress(c, "resizing volume "+clean(old.Name))
 	v, err := resize(c.Context, string(old.UUID), size)
 	done()
+	if errors.Is(err, volume.ErrInsufficient) && size < old.Size {
+		return advice{error: err} // its data does not fit, and the disks have nothing to do with it
+	}
 	if err != nil {
 		return adviseOn(err, old.Name)
 	}
