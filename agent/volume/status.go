@@ -17,7 +17,7 @@ type OperationState string
 const (
 	OperationPending  OperationState = "OPERATION_PENDING"
 	OperationFinished OperationState = "OPERATION_FINISHED"
-	OperationFailed   OperationState = "OPERATION_FAILED" // what it was to make was taken back
+	OperationFailed   OperationState = "OPERATION_FAILED" // it was taken back, or what it was to make or mount went before it was there
 )
 
 // OperationStatus is what is kept of an operation that had an id: enough to do it only once
