@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -274,22 +275,31 @@ func TestUsersProveThemselvesWithThePasswordOfTheSecretFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a := agenttest.Start(t, agenttest.NewKernel())
-	reached := func(secret string) master.Status {
-		f := follow(t, e, a, master.Config{SecretFile: secretFile(t, secret)})
-		defer f.stop()
-		for {
-			if s := f.supervisor.Status()[0]; s.Connected || s.LastError != "" {
-				return s
-			}
-			must(t, a, volume.Reserve{Resources: []resource.Resource{{Name: "disk", Type: resource.TypeScalar, Scalar: 1,
-				Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}}}}) // takes its time
+	run := func(secret string) (heard bool, lost error) {
+		t.Helper()
+		c, err := etcd.New(master.Config{URL: "etcd://" + e.Address + "/test", SecretFile: secretFile(t, secret)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := mastertest.NewNode(agenttest.Start(t, agenttest.NewKernel()))
+		ctx, end := context.WithCancel(ctx)
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx, n) }()
+		select {
+		case heard := <-n.Contacts:
+			end()
+			return heard == nil, <-ended
+		case lost := <-ended:
+			end()
+			return false, lost
 		}
 	}
-	if s := reached("agent:pass:word\n"); !s.Connected {
-		t.Errorf("with the right password: %+v", s)
+	if heard, lost := run("agent:pass:word\n"); !heard || !errors.Is(lost, context.Canceled) {
+		t.Errorf("with the right password: heard %v, lost by %v", heard, lost)
 	}
-	if s := reached("agent:pass"); s.Connected || strings.Contains(s.LastError, "pass") && !strings.Contains(s.LastError, "invalid user ID or password") {
-		t.Errorf("with a wrong password: %+v", s)
+	for _, wrong := range []string{"agent:word", "agent", ""} {
+		if heard, lost := run(wrong); heard || lost == nil || strings.Contains(lost.Error(), "word:") {
+			t.Errorf("with %q: heard %v, lost by %v", wrong, heard, lost)
+		}
 	}
 }
