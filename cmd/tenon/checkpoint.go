@@ -131,6 +131,9 @@ func describeChange(c volume.Change) string {
 	case c.Attachment != nil:
 		a := c.Attachment
 		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), endedIf(a.Gone), a.Volume, clean(a.Path), modeWord(a.Mode), a.Via)
+	case c.Operation != nil:
+		o := c.Operation
+		return fmt.Sprintf("operation   %s %s %s", clean(o.ID), strings.ToLower(o.Type), stateWord(o.State, o.Acknowledged))
 	}
 	return "drop        " + describeDrop(c.Drop)
 }
@@ -148,6 +151,8 @@ func describeDrop(d *volume.Drop) string {
 		return fmt.Sprintf("attachment %s of %s at %s", clean(d.Task), d.Volume, clean(d.Path))
 	case d.Task != "":
 		return "task " + clean(d.Task)
+	case d.Operation != "":
+		return "operation " + clean(d.Operation)
 	}
 	return "volume " + string(d.Volume)
 }

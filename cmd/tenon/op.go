@@ -138,11 +138,15 @@ func (p *page) operations(list []wire.OperationStatus) {
 
 // operationState is the state of an operation in a word or two.
 func (p *page) operationState(o wire.OperationStatus) string {
-	word := strings.ToLower(strings.TrimPrefix(string(o.State), "OPERATION_"))
-	if o.Acknowledged {
+	return p.paint(operationStyles[o.State], stateWord(o.State, o.Acknowledged))
+}
+
+func stateWord(s volume.OperationState, acknowledged bool) string {
+	word := strings.ToLower(strings.TrimPrefix(string(s), "OPERATION_"))
+	if acknowledged {
 		word += ", acknowledged"
 	}
-	return p.paint(operationStyles[o.State], word)
+	return word
 }
 
 var operationStyles = map[volume.OperationState]style{

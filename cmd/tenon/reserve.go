@@ -34,9 +34,10 @@ func unreserveCommand() *cli.Command {
 		Name:      "unreserve",
 		Usage:     "give reserved disk back that no volume is made of",
 		ArgsUsage: "disk:SIZE",
-		Description: "Principal and labels must be those that it was reserved with. What was reserved for a role above\n" +
-			"before goes back to that role.\n" + specText +
-			"EXAMPLES:\n   tenon unreserve disk:2048 --role web\n   tenon unreserve disk:1TiB --role db --disk /mnt/d1 --label team=data",
+		Description: "Principal and labels must be those that it was reserved with. What refines the reservation of a role\n" +
+			"above goes back to that role.\n" + specText +
+			"EXAMPLES:\n   tenon unreserve disk:2048 --role web\n   tenon unreserve disk:1TiB --role db --disk /mnt/d1 --label team=data\n" +
+			"   tenon unreserve disk:1024 --role eng/ml --from eng",
 		Flags: append(reservationFlags(),
 			&cli.StringFlag{Name: "from", Usage: "`ROLE` above that it goes back to, where there are several"},
 			dryRunFlag()),
