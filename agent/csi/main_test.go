@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -56,6 +57,7 @@ type node struct {
 	socket string
 	root   string            // beneath which targets are
 	kernel *agenttest.Kernel // nil over the real one
+	stop   func()            // ends server and agent before the test does
 }
 
 // fake is a node on a kernel in memory, with 2,048 MiB of the root disk reserved for web.
@@ -66,6 +68,8 @@ func fake(t testing.TB, change func(*Options)) *node {
 	k := agenttest.NewKernel()
 	n := &node{kernel: k, root: root, agent: agenttest.Start(t, k)}
 	n.start(t, change)
+	_, err := n.agent.Do(context.Background(), reserve(2048))
+	must(t, err)
 	n.server.space = func(string) (space, error) { return space{total: 4096 * mib, free: 100 * mib, avail: 50 * mib}, nil }
 	return n
 }
@@ -88,13 +92,12 @@ func (n *node) start(t testing.TB, change func(*Options)) {
 	n.conn, err = grpc.NewClient("unix:"+n.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	n.clients = clients{csi.NewIdentityClient(n.conn), csi.NewControllerClient(n.conn), csi.NewNodeClient(n.conn), n.conn}
-	t.Cleanup(func() {
+	n.stop = sync.OnceFunc(func() {
 		must(t, n.conn.Close())
 		must(t, n.server.Shutdown(context.Background()))
 		must(t, <-served)
 	})
-	_, err = n.agent.Do(context.Background(), reserve(2048))
-	must(t, err)
+	t.Cleanup(n.stop)
 }
 
 // socketDir is short, as the address of a socket must be.
@@ -125,11 +128,18 @@ func real(t testing.TB, dir string) *node {
 	n.agent, err = agent.Start(context.Background(), agent.Options{Kernel: h, Journal: j, Boot: "this", Log: quiet,
 		Disks: []volume.Disk{{Total: 1 << 30}}})
 	must(t, err)
-	t.Cleanup(func() {
+	n.start(t, nil)
+	server := n.stop
+	n.stop = sync.OnceFunc(func() {
+		server()
 		n.agent.Stop()
 		must(t, errors.Join(h.Close(), j.Close()))
 	})
-	n.start(t, nil)
+	t.Cleanup(n.stop)
+	if live, _ := n.agent.State().CountVolumes(); live == 0 {
+		_, err = n.agent.Do(context.Background(), reserve(2048))
+		must(t, err)
+	}
 	return n
 }
 

@@ -18,7 +18,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"tenon/agent/agenttest"
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/mount/mounttest"
 )
 
@@ -254,6 +256,100 @@ func TestABusyTargetIsToldWithTheProcess(t *testing.T) {
 	}
 	must(t, open.Close())
 	n.unpublish(t, v, at)
+}
+
+func TestPublicationsOutliveTheAgent(t *testing.T) {
+	mounttest.RequireRoot(t)
+	dir := directory(t, "")
+	n := real(t, dir)
+	v, at := n.create(t, "data", single), n.target(t, "pod")
+	n.publish(t, v, at, single)
+	open, err := os.Create(filepath.Join(at, "log"))
+	must(t, err)
+	n.stop()
+	if _, err := open.WriteString("still here"); err != nil {
+		t.Errorf("write while no agent runs: %v", err)
+	}
+	n = real(t, dir)
+	if again := n.create(t, "data", single); again.VolumeId != v.VolumeId {
+		t.Errorf("the volume is %s now, and was %s", again.VolumeId, v.VolumeId)
+	}
+	n.publish(t, v, at, single)
+	_, err = n.NodePublishVolume(t.Context(), publication(v, n.target(t, "other"), single))
+	wantCode(t, "a second target", err, codes.FailedPrecondition)
+	must(t, open.Close())
+	n.unpublish(t, v, at)
+	if !gone(at) || !gone(n.elsewhere(at)) {
+		t.Error("the target is there still")
+	}
+}
+
+func TestAfterARebootTargetsAreCleanedAndPublishedAgain(t *testing.T) {
+	t.Parallel()
+	k, dir, root := agenttest.NewKernel(), t.TempDir(), t.TempDir()
+	n := &node{kernel: k, root: root}
+	var stop func()
+	n.agent, stop = agenttest.StartOn(t, k, dir, "boot-1")
+	n.start(t, nil)
+	_, err := n.agent.Do(context.Background(), reserve(2048))
+	must(t, err)
+	v, first, second := n.create(t, "data", single), n.target(t, "a"), n.target(t, "b")
+	n.publish(t, v, first, single)
+	must(t, os.Mkdir(first, 0o755)) // as the real one does, and as a reboot leaves it
+	n.stop()
+	stop()
+	k.Reboot()
+	n.agent, _ = agenttest.StartOn(t, k, dir, "boot-2")
+	n.start(t, nil)
+	n.publish(t, v, second, single)
+	n.unpublish(t, v, first)
+	if !gone(first) {
+		t.Error("what the reboot has left of a target is there still")
+	}
+	if hs := n.agent.State().Holders(n.find(t, v).UUID); len(hs) != 1 {
+		t.Errorf("holders are %v, want one", hs)
+	}
+}
+
+func TestAMountThatCannotBeMadeHoldsNothing(t *testing.T) {
+	t.Parallel()
+	n := fake(t, nil)
+	v, at := n.create(t, "data", single), n.target(t, "pod")
+	fail := func(err error) {
+		n.kernel.Lock()
+		defer n.kernel.Unlock()
+		n.kernel.Fail = func(s volume.Step) error {
+			if s.Kind == volume.DoAttach {
+				return err
+			}
+			return nil
+		}
+	}
+	fail(errors.New("no memory"))
+	_, err := n.NodePublishVolume(context.Background(), publication(v, at, single))
+	wantCode(t, "publish", err, codes.Internal)
+	if n.agent.State().CountAttachments() > 0 {
+		t.Error("the volume is held")
+	}
+	fail(nil)
+	n.publish(t, v, at, single)
+}
+
+func FuzzTargetsStayBeneathTheRoots(f *testing.F) {
+	for _, seed := range []string{"/var/lib/kubelet/pods/1/mount", "/var/lib/kubelet/../x/y", "/var/lib/kubelet/a", "/opt/nomad//a/b", "", "/"} {
+		f.Add(seed)
+	}
+	s := &Server{roots: []string{"/var/lib/kubelet", "/opt/nomad"}}
+	f.Fuzz(func(t *testing.T, p string) {
+		at, err := s.targetAt(p)
+		if err != nil {
+			return
+		}
+		beneath := strings.HasPrefix(at.sandbox, "/var/lib/kubelet/") || strings.HasPrefix(at.sandbox, "/opt/nomad/")
+		if !beneath || at.path() != p || strings.Contains(p+"/", "/../") || strings.Contains(at.name, "/") {
+			t.Errorf("%q is %+v", p, at)
+		}
+	})
 }
 
 func TestStatisticsAreWhatTheFileSystemHas(t *testing.T) {
