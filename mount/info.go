@@ -28,6 +28,7 @@ type Info struct {
 	NoSuid       bool
 	NoDev        bool
 	NoExec       bool
+	IDMapped     bool // it shows files as those of others, see Attributes.IDMap
 	Private      bool // neither sends mounts to other namespaces nor takes theirs
 }
 
@@ -124,6 +125,7 @@ func statmount(id uint64, buf *[]byte) (Info, error) {
 		NoSuid:   m.Attr&unix.MOUNT_ATTR_NOSUID != 0,
 		NoDev:    m.Attr&unix.MOUNT_ATTR_NODEV != 0,
 		NoExec:   m.Attr&unix.MOUNT_ATTR_NOEXEC != 0,
+		IDMapped: m.Attr&unix.MOUNT_ATTR_IDMAP != 0,
 		Private:  m.Propagation&(unix.MS_SHARED|unix.MS_SLAVE) == 0,
 	}, nil
 }
@@ -155,6 +157,7 @@ func fromMountinfo(e *mountinfo.Info) Info {
 		NoSuid:   has("nosuid"),
 		NoDev:    has("nodev"),
 		NoExec:   has("noexec"),
+		IDMapped: has("idmapped"),
 		Private:  !strings.Contains(e.Optional, "shared:") && !strings.Contains(e.Optional, "master:"),
 	}
 }

@@ -20,6 +20,7 @@ type Point struct {
 	Mounted  bool
 	Identity Identity // of what one finds there
 	MountID  uint64   // of the mount one finds there, as in Info
+	UID, GID uint32   // the owner, as an idmapped mount shows it
 
 	// Set only when Mounted.
 	ReadOnly, NoSuid, NoDev, NoExec bool
@@ -65,6 +66,7 @@ func pointOf(fd int) (Point, error) {
 		Mounted:  st.MountRoot,
 		Identity: Identity{Dev: st.Dev, Ino: st.Ino},
 		MountID:  st.MountID,
+		UID:      st.UID, GID: st.GID,
 	}
 	if !p.Mounted {
 		return p, nil

@@ -1,7 +1,10 @@
 package mount
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +16,10 @@ import (
 type Attributes struct {
 	ReadOnly bool // nothing can be written through this mount (EROFS)
 	NoExec   bool // no program on it can be run
+
+	// IDMap, if not nil, is a user namespace (see UserNamespace) that says as whose the
+	// files appear, and as whose those are kept that are made. It stays the caller's.
+	IDMap *os.File
 }
 
 // Tree is a detached mount: complete, but nowhere to be seen until it is
@@ -24,7 +31,7 @@ type Tree struct {
 // Clone makes a detached mount of the directory dir, without the mounts that lie
 // beneath it, private, with nosuid, nodev and the attributes a. Attributes that
 // dir's own mount has are kept, so a clone of something read-only is read-only
-// whatever a says.
+// whatever a says. With an IDMap it may fail with ErrNoIDMap.
 //
 // Its cost does not depend on what is mounted elsewhere, but grows with the
 // number of mounts that are children of the one dir lies on: take dir from a
@@ -35,6 +42,20 @@ func Clone(dir *os.File, a Attributes) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = sys.SetAttrTree(f, a.set())
+	if a.IDMap != nil && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM)) {
+		err = fmt.Errorf("%w: %w", ErrNoIDMap, err)
+	}
+	runtime.KeepAlive(a.IDMap)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Tree{file: f}, nil
+}
+
+// set is what is to be set of a new tree, all in one call.
+func (a Attributes) set() unix.MountAttr {
 	attr := unix.MountAttr{
 		Attr_set:    unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
 		Propagation: unix.MS_PRIVATE,
@@ -45,11 +66,11 @@ func Clone(dir *os.File, a Attributes) (*Tree, error) {
 	if a.NoExec {
 		attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
 	}
-	if err := sys.SetAttr(f, attr); err != nil {
-		f.Close()
-		return nil, err
+	if a.IDMap != nil {
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(a.IDMap.Fd())
 	}
-	return &Tree{file: f}, nil
+	return attr
 }
 
 // FromFile takes over a detached tree that was received over a socket. The tree

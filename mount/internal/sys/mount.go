@@ -28,6 +28,14 @@ func SetAttr(f *os.File, attr unix.MountAttr) error {
 	return pathError("mount_setattr", f, "", err)
 }
 
+// SetAttrTree is SetAttr of all mounts of the tree that f is the root of, or of none.
+func SetAttrTree(f *os.File, attr unix.MountAttr) error {
+	const flags = unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
+	err := Retry(func() error { return unix.MountSetattr(int(f.Fd()), "", flags, &attr) })
+	runtime.KeepAlive(f)
+	return pathError("mount_setattr", f, "", err)
+}
+
 // SetAttrAt is mount_setattr(2) of the topmost mount on dir/name, which is no
 // symlink. EINVAL says that nothing is mounted there.
 func SetAttrAt(dir *os.File, name string, attr unix.MountAttr) error {

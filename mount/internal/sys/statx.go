@@ -11,6 +11,7 @@ import (
 type Stat struct {
 	Mode      uint32 // kind and permissions
 	Dev, Ino  uint64 // as in stat(2)
+	UID, GID  uint32 // the owner, as the file's mount shows it
 	MountID   uint64 // see MountIDMask
 	MountRoot bool   // the file is the root of its mount
 	Links     uint32 // how many names the file has
@@ -69,6 +70,8 @@ func statx(fd int, path string, flags, mask int) (Stat, error) {
 		Mode:      uint32(st.Mode),
 		Dev:       unix.Mkdev(st.Dev_major, st.Dev_minor),
 		Ino:       st.Ino,
+		UID:       st.Uid,
+		GID:       st.Gid,
 		MountID:   st.Mnt_id,
 		MountRoot: st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
 		Links:     st.Nlink,
