@@ -2,10 +2,15 @@ package csi
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 )
 
@@ -272,6 +277,49 @@ func TestALargeRequestIsRefusedBeforeItIsRead(t *testing.T) {
 	r.Secrets = map[string]string{"k": strings.Repeat("x", maxMessage)}
 	_, err := n.CreateVolume(context.Background(), r)
 	wantCode(t, "a request of more than 256 KiB", err, codes.ResourceExhausted)
+}
+
+// raw sends bytes as they are.
+type raw struct{}
+
+// Marshal is what was given.
+func (raw) Marshal(v any) ([]byte, error) { return v.([]byte), nil }
+
+// Unmarshal takes nothing.
+func (raw) Unmarshal([]byte, any) error { return nil }
+
+// Name is that of protobuf.
+func (raw) Name() string { return "proto" }
+
+func TestBytesThatAreNoRequestAreRefusedAndTheServerGoesOn(t *testing.T) {
+	t.Parallel()
+	n := fake(t, nil)
+	for name, bytes := range map[string][]byte{
+		"a field that does not end":   {0x0a, 0x7f, 'x'},
+		"a wire type that is none":    {0x0f},
+		"a name that is no text":      {0x0a, 0x02, 0xff, 0xfe},
+		"a field of another type":     {0x0a},
+		"a number that does not end":  {0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"a length beyond all lengths": {0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f},
+	} {
+		err := n.conn.Invoke(context.Background(), "/csi.v1.Controller/CreateVolume", bytes, nil, grpc.ForceCodec(raw{}))
+		wantCode(t, name, err, codes.Internal) // gRPC's own
+	}
+	for name, text := range map[string]string{
+		"another protocol": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"nothing at all":   strings.Repeat("\x00", 1<<16),
+	} {
+		conn, err := net.Dial("unix", n.socket)
+		must(t, err)
+		_, _ = conn.Write([]byte(text)) // the server may have hung up by then
+		if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: %v", name, err)
+		}
+		must(t, conn.Close())
+	}
+	if _, err := n.Probe(context.Background(), &csi.ProbeRequest{}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }
 
 func TestMethodsThatAreNotAnnouncedAreUnimplemented(t *testing.T) {
