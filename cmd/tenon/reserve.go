@@ -49,7 +49,7 @@ func reservationFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "role", Usage: "`ROLE` that it is reserved for", Required: true},
 		&cli.StringFlag{Name: "disk", Usage: "`DISK` that it is part of, by name or directory", Value: rootDisk},
-		&cli.StringFlag{Name: "principal", Usage: "`NAME` of whoever reserves"},
+		&cli.StringFlag{Name: "principal", Usage: "`NAME` of whoever reserves", DefaultText: "what the agent knows you by"},
 		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` of the reservation; may be repeated"},
 	}
 }
@@ -63,6 +63,9 @@ func reserve(c *cli.Context) error {
 	api := newClient(c)
 	s, err := shareOf(c, api)
 	if err != nil {
+		return err
+	}
+	if err := s.nameCaller(c, api); err != nil {
 		return err
 	}
 	op := resource.Reserve{Resources: []resource.Resource{s.resource(s.top)}}
@@ -85,11 +88,27 @@ func reserve(c *cli.Context) error {
 	return s.change(c, api, resource.Operation{Type: resource.OpReserve, Reserve: &op})
 }
 
+// nameCaller puts the principal that the agent knows the caller by into the reservation,
+// which has to be there (spec.md 3.4), unless the command line names one.
+func (s *share) nameCaller(c *cli.Context, api *client.Client) error {
+	if c.IsSet("principal") {
+		return nil
+	}
+	who, err := api.Caller(c.Context)
+	if err == nil && who.Principal != "" {
+		s.top.Principal = &who.Principal
+	}
+	return err
+}
+
 // unreserve takes the reservation that the command line says off whatever is below it.
 func unreserve(c *cli.Context) error {
 	api := newClient(c)
 	s, err := shareOf(c, api)
 	if err != nil {
+		return err
+	}
+	if err := s.nameCaller(c, api); err != nil {
 		return err
 	}
 	stack, err := s.stackOf(c.String("from"))
