@@ -82,9 +82,21 @@ type Config struct {
 	TLSListen string
 
 	// TLSCert, TLSKey and TLSClientCA are the files of the server's certificate, of its
-	// key, and of the authority of its clients' certificates. They are given if and
-	// only if TLSListen is.
+	// key, and of the authority of its clients' certificates. TLSListen needs them all,
+	// PollListen the first two; without either there are none.
 	TLSCert, TLSKey, TLSClientCA string
+
+	// PollListen is where other hosts may read from the API, and only that, as
+	// host:port; empty for nowhere. They prove who they are by the token in
+	// PollTokenFile or a certificate of TLSClientCA; at least one of these is given.
+	PollListen, PollTokenFile string
+
+	// Masters are those that the agent reports to and takes orders from. Their names
+	// are unique.
+	Masters []Master
+
+	// CSI is how the agent serves Kubernetes or Nomad.
+	CSI CSI
 
 	// LogLevel is the least severe level that is logged.
 	LogLevel slog.Level
@@ -114,6 +126,47 @@ type Disk struct {
 	Role string
 }
 
+// Master is one that the agent reports to and takes orders from.
+type Master struct {
+	// Name is what the agent calls it: 1 to 32 letters, digits, "-" and "_". The ids of
+	// its orders are kept under it, so a master keeps its name.
+	Name string
+
+	// URL is where it is; the scheme says of which kind.
+	URL string
+
+	// Principal is as whom it asks, to the ACLs; empty is "master:" and the name.
+	Principal string
+
+	// SecretFile, CAFile, CertFile and KeyFile are what the two know each other by, as
+	// far as the kind needs them. CertFile and KeyFile are given both or not at all.
+	SecretFile, CAFile, CertFile, KeyFile string
+
+	// Interval is the least time between two reports, and Heartbeat the longest; 0
+	// leaves it to the agent.
+	Interval, Heartbeat time.Duration
+}
+
+// CSI is how the agent serves Kubernetes or Nomad. Without a socket it does not.
+type CSI struct {
+	// Socket is the path of the endpoint; empty for none.
+	Socket string
+
+	// Roots are the directories beneath which volumes may be published; they stay
+	// mounted as they are. There is at least one if there is a Socket.
+	Roots []string
+
+	// Node is what the orchestrator calls this host; empty is the host's name.
+	Node string
+
+	// Registration is the directory in which the kubelet looks for plugins; empty where
+	// there is none.
+	Registration string
+
+	// NodeExpansion has volumes grow on the node alone, as Kubernetes needs it.
+	NodeExpansion bool
+}
+
 // LogFormat is a way to write the log.
 type LogFormat string
 
@@ -133,6 +186,7 @@ func Default() Config {
 		DefaultRole:    unreserved,
 		AuditLog:       "/var/lib/tenon/audit.log",
 		SandboxRoots:   []string{"/var/lib/tenon/sandboxes"},
+		CSI:            CSI{Roots: []string{"/var/lib/kubelet"}},
 		CgroupParent:   "/tenon",
 		LogLevel:       slog.LevelInfo,
 		LogFormat:      Text,
@@ -158,6 +212,8 @@ func Dev(dir string) Config {
 func (c Config) clone() Config {
 	c.Disks = slices.Clone(c.Disks)
 	c.SandboxRoots = slices.Clone(c.SandboxRoots)
+	c.Masters = slices.Clone(c.Masters)
+	c.CSI.Roots = slices.Clone(c.CSI.Roots)
 	c.Resources = slices.Clone(c.Resources)
 	c.Attributes = slices.Clone(c.Attributes)
 	c.Principals = slices.Clone(c.Principals)

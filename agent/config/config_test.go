@@ -165,7 +165,7 @@ size = "1furlong"
 		"tenon.toml: line 2: unknown key statedir",
 		"tenon.toml: line 8: unknown key disk.sise",
 		"tenon.toml: log_level: 1.5 is neither a text nor a whole number",
-		"tenon.toml: pool: [/a] is not what it takes: a list for sandbox_roots, else a text or a number",
+		"tenon.toml: pool: [/a] is not what it takes: a list for sandbox_roots and csi_roots, else a text or a number",
 		"tenon.toml: pool_size: ",
 		"tenon.toml: disk 1: size: ",
 		"environment: unknown variable TENON_SOKET",

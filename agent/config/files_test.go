@@ -47,7 +47,19 @@ func TestAFileInTheWrongPlaceIsRefused(t *testing.T) {
 		"TLS without one of its files": {func(c *config.Config) { serves(c); c.TLSClientCA = "" },
 			[]string{"tls_client_ca: tls_listen needs it"}},
 		"files without TLS": {func(c *config.Config) { serves(c); c.TLSListen = "" },
-			[]string{"tls_cert: is of no use without tls_listen", "tls_key: is of no use without tls_listen", "tls_client_ca: is of no use without tls_listen"}},
+			[]string{"tls_cert: is of no use without tls_listen or poll_listen", "tls_key: is of no use without tls_listen or poll_listen", "tls_client_ca: is of no use without tls_listen or poll_listen"}},
+		"polling without its files": {func(c *config.Config) { c.PollListen = "a:1" },
+			[]string{"tls_cert: poll_listen needs it", "tls_key: poll_listen needs it", "poll_listen: needs poll_token_file, tls_client_ca or both: anybody could read"}},
+		"polling by nobody": {func(c *config.Config) { serves(c); c.TLSListen, c.PollListen, c.TLSClientCA = "", "a:1", "" },
+			[]string{"poll_listen: needs poll_token_file, tls_client_ca or both: anybody could read"}},
+		"polling nowhere": {func(c *config.Config) { c.PollTokenFile = "/t"; c.PollListen = "" },
+			[]string{"poll_token_file: is of no use without poll_listen"}},
+		"polling at no address": {func(c *config.Config) { serves(c); c.PollListen = "a" },
+			[]string{`poll_listen: "a" is not host:port`}},
+		"a token in the pool": {func(c *config.Config) { serves(c); c.PollListen, c.PollTokenFile = "a:1", c.Pool+"/t" },
+			[]string{"poll_token_file: /var/lib/tenon/pool/t is inside pool: /var/lib/tenon/pool"}},
+		"a token that is the log": {func(c *config.Config) { serves(c); c.PollListen, c.PollTokenFile = "a:1", c.AuditLog },
+			[]string{"audit_log and poll_token_file are the same file /var/lib/tenon/audit.log"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,9 +75,14 @@ func TestAFileInTheWrongPlaceIsRefused(t *testing.T) {
 func TestFilesThatAreFine(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*config.Config){
-		"no audit log":                        func(c *config.Config) { c.AuditLog = "" },
-		"an audit log beside the journal":     func(c *config.Config) { c.AuditLog = c.StateDir + "/audit.log" },
-		"a certificate that is with its key":  serves,
+		"no audit log":                       func(c *config.Config) { c.AuditLog = "" },
+		"an audit log beside the journal":    func(c *config.Config) { c.AuditLog = c.StateDir + "/audit.log" },
+		"a certificate that is with its key": serves,
+		"polling by token alone": func(c *config.Config) {
+			serves(c)
+			c.TLSListen, c.PollListen, c.TLSClientCA, c.PollTokenFile = "", "a:1", "", "/etc/tenon/token"
+		},
+		"polling by certificate alone":        func(c *config.Config) { serves(c); c.TLSListen, c.PollListen = "", "a:1" },
 		"an audit log next to a sandbox root": func(c *config.Config) { c.AuditLog = c.SandboxRoots[0] + ".log" },
 	} {
 		c := config.Default()

@@ -74,7 +74,7 @@ func TestResourcesAndAttributesThatAreWrongNameTheirSourceAndKey(t *testing.T) {
 		"an object": {config.Sources{File: mustWrite(t, "resources = '{}'")},
 			"tenon.toml: resources: resources: a JSON object, want an array of them"},
 		"a list": {config.Sources{File: mustWrite(t, "resources = ['cpus:1']")},
-			"tenon.toml: resources: [cpus:1] is not what it takes: a list for sandbox_roots, else a text or a number"},
+			"tenon.toml: resources: [cpus:1] is not what it takes: a list for sandbox_roots and csi_roots, else a text or a number"},
 		"two types": {config.Sources{File: mustWrite(t, "resources = 'x:1;x:{a}'")},
 			"tenon.toml: resources: "},
 		"a role": {config.Sources{File: mustWrite(t, "resources = 'cpus:1'\ndefault_role = '-a'")},

@@ -69,11 +69,19 @@ type document struct {
 	TLSCert        any               `toml:"tls_cert"`
 	TLSKey         any               `toml:"tls_key"`
 	TLSClientCA    any               `toml:"tls_client_ca"`
+	PollListen     any               `toml:"poll_listen"`
+	PollTokenFile  any               `toml:"poll_token_file"`
+	CSISocket      any               `toml:"csi_socket"`
+	CSIRoots       any               `toml:"csi_roots"`
+	CSINode        any               `toml:"csi_node"`
+	CSIRegistry    any               `toml:"csi_registration"`
+	CSIExpansion   any               `toml:"csi_node_expansion"`
 	CgroupParent   any               `toml:"cgroup_parent"`
 	LogLevel       any               `toml:"log_level"`
 	LogFormat      any               `toml:"log_format"`
 	RequestTimeout any               `toml:"request_timeout"`
 	Disk           []diskTable       `toml:"disk"`
+	Master         []masterTable     `toml:"master"`
 	Principal      access.Principals `toml:"principal"`
 	ACL            map[string]any    `toml:"acl"`
 }
@@ -87,6 +95,9 @@ func (d document) values() map[string]any {
 		"request_timeout": d.RequestTimeout, "resources": d.Resources, "default_role": d.DefaultRole,
 		"attributes": d.Attributes, "audit_log": d.AuditLog, "tls_listen": d.TLSListen,
 		"tls_cert": d.TLSCert, "tls_key": d.TLSKey, "tls_client_ca": d.TLSClientCA,
+		"poll_listen": d.PollListen, "poll_token_file": d.PollTokenFile,
+		"csi_socket": d.CSISocket, "csi_roots": d.CSIRoots, "csi_node": d.CSINode,
+		"csi_registration": d.CSIRegistry, "csi_node_expansion": d.CSIExpansion,
 	}
 	for name, value := range all {
 		if value == nil {
@@ -109,7 +120,7 @@ func applyFile(c *Config, from Sources) error {
 	decoder := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	// With unknown keys, the known ones have been read all the same.
 	err = located(from.File, decoder.Decode(&d))
-	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d), applyAccess(c, from.File, d))
+	return errors.Join(err, applyValues(c, from.File, d), applyDisks(c, from.File, d), applyMasters(c, from.File, d), applyAccess(c, from.File, d))
 }
 
 // applyValues applies all of the document but its tables.
@@ -117,24 +128,33 @@ func applyValues(c *Config, file string, d document) error {
 	var errs []error
 	texts := map[string]string{}
 	for name, value := range d.values() {
-		list, isList := value.([]any)
-		if !isList {
-			list = []any{value}
-		}
-		if isList != (name == "sandbox_roots") {
-			errs = append(errs, fmt.Errorf("%s: %s: %v is not what it takes: a list for sandbox_roots, else a text or a number", file, name, value))
-			continue
-		}
-		words, err := scalars(list)
+		text, err := textOf(name, value)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", file, name, err))
 			continue
 		}
-		texts[name] = strings.Join(words, ",")
+		texts[name] = text
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	errs = append(errs, apply(c, func(name string) string { return file + ": " + name }, texts))
 	return errors.Join(errs...)
+}
+
+// textOf is a value of the file as the environment would have it.
+func textOf(name string, value any) (string, error) {
+	s := settings[slices.IndexFunc(settings, func(s setting) bool { return s.name == name })]
+	if truth, is := value.(bool); is && s.isFlag() {
+		return fmt.Sprint(truth), nil
+	}
+	list, isList := value.([]any)
+	if !isList {
+		list = []any{value}
+	}
+	if isList != s.isList() {
+		return "", fmt.Errorf("%v is not what it takes: a list for sandbox_roots and csi_roots, else a text or a number", value)
+	}
+	words, err := scalars(list)
+	return strings.Join(words, ","), err
 }
 
 // scalars returns texts and whole numbers as texts.

@@ -50,6 +50,9 @@ func FuzzLoad(f *testing.F) {
 		"resources = '''[" + diskJSON(4, "MOUNT", "/m", static) + "," + diskJSON(1, "PATH", "/a", `,"role":"*"`) + "]'''",
 		"attributes = 'rack:r2;level:-1.5;keys:[10-20];zone:a:b'",
 		"tls_listen = '[::1]:0'\ntls_cert = '/c'\ntls_key = '/c'\ntls_client_ca = '/d'\naudit_log = ''",
+		"csi_socket = '/c/s'\ncsi_roots = ['/c', '/d']\ncsi_node = 'n'\ncsi_registration = '/d/r'\ncsi_node_expansion = true",
+		"poll_listen = '[::1]:0'\ntls_cert = '/c'\ntls_key = '/c'\npoll_token_file = '/d'",
+		"[[master]]\nname = 'a'\nurl = 'etcd://a:1,b:2/x'\ninterval = '1s'\n[[master]]\nname = 'b'\nurl = 'https://h'\ncert_file = '/c'\nkey_file = '/k'\nprincipal = 'p'",
 		"[[principal]]\nname = \"ops\"\nuid = 0\ngid = 7\n[[principal]]\nname = 'a\"b'\ngid = 1",
 		"[acl]\npermissive = false\nview_roles = [{principals = 'ANY', roles = ['a/%', 'b']}]\n[[acl.destroy_volumes]]\nprincipals = {type = 'NONE'}\ncreator_principals = {values = ['x']}",
 	} {
@@ -95,6 +98,16 @@ func draw(rt *rapid.T) config.Config {
 		c.TLSListen = rapid.SampledFrom([]string{"0.0.0.0:5051", "[::1]:0", "host-1.example:65535"}).Draw(rt, "listen")
 		c.TLSCert, c.TLSKey, c.TLSClientCA = "/tls/"+name.Draw(rt, "cert"), "/tls/"+name.Draw(rt, "key"), "/tls/"+name.Draw(rt, "authority")
 	}
+	if rapid.Bool().Draw(rt, "polled") {
+		c.PollListen, c.PollTokenFile = "[::]:5052", "/poll/"+name.Draw(rt, "token")
+		c.TLSCert, c.TLSKey = "/tls/"+name.Draw(rt, "cert"), "/tls/"+name.Draw(rt, "key")
+	}
+	drawMasters(rt, &c)
+	if rapid.Bool().Draw(rt, "csi") {
+		c.CSI = config.CSI{Socket: "/csi/a/" + name.Draw(rt, "csi"), Roots: []string{"/csi/" + name.Draw(rt, "csi root"), "/csi2"},
+			Node: rapid.SampledFrom([]string{"", "n", "a.b-c"}).Draw(rt, "node"), NodeExpansion: rapid.Bool().Draw(rt, "expansion"),
+			Registration: rapid.SampledFrom([]string{"", "/csi2/reg"}).Draw(rt, "registration")}
+	}
 	if rapid.Bool().Draw(rt, "disks are resources") {
 		c.Resources = drawResources(rt)
 		return c
@@ -110,6 +123,23 @@ func draw(rt *rapid.T) config.Config {
 		})
 	}
 	return c
+}
+
+// drawMasters gives c some masters.
+func drawMasters(rt *rapid.T, c *config.Config) {
+	file := rapid.SampledFrom([]string{"", "/etc/m/\"a", "/etc/m/b"})
+	pause := rapid.SampledFrom([]time.Duration{0, 1, time.Second, 90 * time.Second, time.Hour})
+	for i := range rapid.IntRange(0, 3).Draw(rt, "masters") {
+		c.Masters = append(c.Masters, config.Master{
+			Name: fmt.Sprint("m-", i), URL: rapid.StringMatching(`(http|etcds)://[a-z"'\\#,?%]{1,20}`).Draw(rt, "url"),
+			Principal:  rapid.SampledFrom([]string{"", "master", "a \"b"}).Draw(rt, "as"),
+			SecretFile: file.Draw(rt, "secret"), CAFile: file.Draw(rt, "ca"),
+			Interval: pause.Draw(rt, "interval"), Heartbeat: pause.Draw(rt, "heartbeat"),
+		})
+		if m := &c.Masters[i]; rapid.Bool().Draw(rt, "certified") {
+			m.CertFile, m.KeyFile = "/etc/m/cert", "/etc/m/cert"
+		}
+	}
 }
 
 // drawResources returns resources that may be configured; disks of some sources, several

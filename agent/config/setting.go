@@ -17,8 +17,17 @@ type setting struct {
 	name string
 	doc  string // what the written file says above it
 	set  func(c *Config, text string) error
-	get  func(c Config) any // as TOML holds it; set reads it back
+	get  func(c Config) any // as TOML holds it, which says what the file may have; set reads it back
 }
+
+// tabled is the setting that the file has tables for, which are written by themselves.
+const tabled = "master"
+
+// isList says whether the setting is a list in the file, and texts with commas elsewhere.
+func (s setting) isList() bool { _, is := s.get(Config{}).([]string); return is }
+
+// isFlag says whether the setting is true or false.
+func (s setting) isFlag() bool { _, is := s.get(Config{}).(bool); return is }
 
 // settings are all but the tables, which only the file can have.
 var settings = []setting{
@@ -47,7 +56,7 @@ var settings = []setting{
 		parsed(resource.ParseAttributes, func(c *Config) *[]resource.Attribute { return &c.Attributes }),
 		func(c Config) any { return formatAttributes(c.Attributes) }},
 	{"sandbox_roots", "The directories beneath which a task's sandbox may be. The agent makes its own\nin the first one. In the environment and on the command line: with commas.",
-		func(c *Config, s string) error { c.SandboxRoots = strings.Split(s, ","); return nil },
+		list(func(c *Config) *[]string { return &c.SandboxRoots }),
 		func(c Config) any { return c.SandboxRoots }},
 	{"cgroup_parent", "The cgroup in which those of tasks are made. Not one beneath the agent's own\nservice: it could not be started again while tasks run there.",
 		text(func(c *Config) *string { return &c.CgroupParent }),
@@ -67,6 +76,30 @@ var settings = []setting{
 	{"tls_client_ca", "The file of the authority that the certificates of clients are from.",
 		text(func(c *Config) *string { return &c.TLSClientCA }),
 		func(c Config) any { return c.TLSClientCA }},
+	{"poll_listen", "Where other hosts may read, and change nothing, such as \"0.0.0.0:5052\": the status,\nlists, events and metrics. With tls_cert and tls_key, and for those who have the token\nin poll_token_file or a certificate that tls_client_ca has signed. Empty: nowhere.",
+		text(func(c *Config) *string { return &c.PollListen }),
+		func(c Config) any { return c.PollListen }},
+	{"poll_token_file", "The file of the token for poll_listen, at least 16 bytes, for its owner alone to read.\nTo the ACLs, whoever has it is the principal \"poller\".",
+		text(func(c *Config) *string { return &c.PollTokenFile }),
+		func(c Config) any { return c.PollTokenFile }},
+	{"master", "Where masters are, in place of those of the file: the name of each is its host's.\nSeveral with commas.",
+		parsed(parseMasters, func(c *Config) *[]Master { return &c.Masters }),
+		func(c Config) any { return formatMasters(c.Masters) }},
+	{"csi_socket", "The unix socket of the CSI endpoint, for Kubernetes or Nomad: see agent/csi/README.md.\nEmpty: there is none.",
+		text(func(c *Config) *string { return &c.CSI.Socket }),
+		func(c Config) any { return c.CSI.Socket }},
+	{"csi_roots", "The directories beneath which volumes are published by CSI. Unlike sandbox_roots they\nstay mounted as they are. Used only with csi_socket.",
+		list(func(c *Config) *[]string { return &c.CSI.Roots }),
+		func(c Config) any { return c.CSI.Roots }},
+	{"csi_node", "What the orchestrator calls this host. Empty: the host's name.",
+		text(func(c *Config) *string { return &c.CSI.Node }),
+		func(c Config) any { return c.CSI.Node }},
+	{"csi_registration", "Where the kubelet looks for plugins, \"/var/lib/kubelet/plugins_registry\" as a rule.\nEmpty: the agent does not register.",
+		text(func(c *Config) *string { return &c.CSI.Registration }),
+		func(c Config) any { return c.CSI.Registration }},
+	{"csi_node_expansion", "Whether volumes grow where they are published alone: true for Kubernetes.",
+		parsed(parseTruth, func(c *Config) *bool { return &c.CSI.NodeExpansion }),
+		func(c Config) any { return c.CSI.NodeExpansion }},
 	{"log_level", "The least that is logged: debug, info, warn or error.",
 		parsed(parseLevel, func(c *Config) *slog.Level { return &c.LogLevel }),
 		func(c Config) any { return strings.ToLower(c.LogLevel.String()) }},
@@ -81,6 +114,18 @@ var settings = []setting{
 // text sets a field that is a text itself.
 func text(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, s string) error { *field(c) = s; return nil }
+}
+
+// list sets a field that is a list of texts.
+func list(field func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, s string) error { *field(c) = strings.Split(s, ","); return nil }
+}
+
+func parseTruth(s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, fmt.Errorf("%q is neither true nor false", s)
+	}
+	return s == "true", nil
 }
 
 // parsed sets a field that parse makes of a text, or leaves it as it is.

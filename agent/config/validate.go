@@ -51,7 +51,7 @@ func (c Config) Validate() error {
 		check(c.LogFormat == Text || c.LogFormat == JSON, "log_format: %q is neither text nor json", c.LogFormat),
 		check(c.RequestTimeout >= minTimeout && c.RequestTimeout <= maxTimeout,
 			"request_timeout: %s is not between %s and %s", c.RequestTimeout, minTimeout, maxTimeout))
-	return errors.Join(append(errs, c.checkTLS()...)...)
+	return errors.Join(slices.Concat(errs, c.checkTLS(), c.checkCSI(), c.checkMasters())...)
 }
 
 // place is a path with the setting that names it.
@@ -63,12 +63,18 @@ func (c Config) fixed() []place {
 	for _, root := range c.SandboxRoots {
 		places = append(places, place{"sandbox_roots", root})
 	}
+	if c.CSI.Socket != "" {
+		for _, root := range c.CSI.Roots {
+			places = append(places, place{"csi_roots", root})
+		}
+	}
 	return places
 }
 
 // directories are all that must lie apart: the fixed ones, with the disks among them.
 func (c Config) directories(space []Space) []place {
 	places := c.fixed()
+	roots := len(places) - slices.IndexFunc(places, func(p place) bool { return p.setting == "sandbox_roots" })
 	for i, s := range space {
 		if s.Source == nil {
 			continue // the pool
@@ -77,7 +83,7 @@ func (c Config) directories(space []Space) []place {
 		if len(c.Disks) == 0 {
 			name = "resources: " + s.Source.String()
 		}
-		places = slices.Insert(places, len(places)-len(c.SandboxRoots), place{name, s.Dir})
+		places = slices.Insert(places, len(places)-roots, place{name, s.Dir})
 	}
 	return places
 }
@@ -85,7 +91,8 @@ func (c Config) directories(space []Space) []place {
 // files are what is kept from all directories. Those that the agent makes come first.
 func (c Config) files() (places []place) {
 	places = []place{{"socket", c.Socket}}
-	for _, p := range append([]place{{"audit_log", c.AuditLog}}, c.tlsFiles()...) {
+	optional := []place{{"audit_log", c.AuditLog}, {"csi_socket", c.CSI.Socket}, {"csi_registration", c.CSI.Registration}, {"poll_token_file", c.PollTokenFile}}
+	for _, p := range slices.Concat(optional, c.tlsFiles(), c.masterFiles()) {
 		if p.path != "" {
 			places = append(places, p)
 		}
@@ -149,8 +156,8 @@ func beside(file, dir place) error {
 	if file.path == dir.path {
 		return fmt.Errorf("%s and %s are the same path %s", dir.setting, file.setting, file.path)
 	}
-	if dir.setting == "state_dir" {
-		return apart(dir, file)
+	if dir.setting == "state_dir" || dir.setting == "csi_roots" && strings.HasPrefix(file.setting, "csi_") {
+		return apart(dir, file) // the kubelet has all that is its plugins' in one directory
 	}
 	return errors.Join(apart(file, dir), apart(dir, file))
 }
@@ -166,32 +173,47 @@ func (c Config) checkWritten() (errs []error) {
 	files := c.files()
 	for i, a := range files {
 		for _, b := range files[:i] {
-			written := b.setting == "socket" || b.setting == "audit_log"
+			written := slices.Contains([]string{"socket", "audit_log", "csi_socket", "csi_registration"}, b.setting)
 			errs = append(errs, check(!written || a.path != b.path, "%s and %s are the same file %s", b.setting, a.setting, a.path))
 		}
 	}
 	return errs
 }
 
-// checkTLS wants all about TLS, or nothing.
+// checkTLS wants all that those who listen for other hosts need, and nothing else.
 func (c Config) checkTLS() (errs []error) {
+	some := c.TLSListen != "" || c.PollListen != ""
 	for _, p := range c.tlsFiles() {
+		needed := c.TLSListen != "" || some && p.setting != "tls_client_ca"
+		by := "tls_listen"
+		if c.TLSListen == "" {
+			by = "poll_listen"
+		}
 		errs = append(errs,
-			check(c.TLSListen == "" || p.path != "", "%s: tls_listen needs it", p.setting),
-			check(c.TLSListen != "" || p.path == "", "%s: is of no use without tls_listen", p.setting))
+			check(!needed || p.path != "", "%s: %s needs it", p.setting, by),
+			check(some || p.path == "", "%s: is of no use without tls_listen or poll_listen", p.setting))
 	}
-	if c.TLSListen == "" {
-		return errs
+	return append(errs,
+		check(c.PollListen != "" || c.PollTokenFile == "", "poll_token_file: is of no use without poll_listen"),
+		check(c.PollListen == "" || c.PollTokenFile+c.TLSClientCA != "", "poll_listen: needs poll_token_file, tls_client_ca or both: anybody could read"),
+		checkListen("tls_listen", c.TLSListen),
+		checkListen("poll_listen", c.PollListen))
+}
+
+// checkListen wants a host and a port, or nothing.
+func checkListen(setting, listen string) error {
+	if listen == "" {
+		return nil
 	}
-	host, port, err := net.SplitHostPort(c.TLSListen)
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return append(errs, fmt.Errorf("tls_listen: %q is not host:port", c.TLSListen))
+		return fmt.Errorf("%s: %q is not host:port", setting, listen)
 	}
 	_, notIP := netip.ParseAddr(host)
 	_, notPort := strconv.ParseUint(port, 10, 16)
-	return append(errs,
-		check(notIP == nil || validHost.MatchString(host), "tls_listen: %q is neither an address nor a host's name; 0.0.0.0 and [::] are all addresses", host),
-		check(notPort == nil, "tls_listen: %q is not a port's number", port))
+	return errors.Join(
+		check(notIP == nil || validHost.MatchString(host), "%s: %q is neither an address nor a host's name; 0.0.0.0 and [::] are all addresses", setting, host),
+		check(notPort == nil, "%s: %q is not a port's number", setting, port))
 }
 
 // checkRole wants a role that may exist, or one of those that stand for none.

@@ -16,13 +16,16 @@ func Write(w io.Writer, c Config) error {
 	b.WriteString("# Configuration of tenon agent. A value here gives way to one in the environment\n" +
 		"# (TENON_STATE_DIR) and on the command line (--state-dir).\n")
 	for _, s := range settings {
+		if s.name == tabled {
+			continue
+		}
 		line, err := toml.Marshal(map[string]any{s.name: s.get(c)})
 		if err != nil {
 			return fmt.Errorf("write setting %s: %w", s.name, err)
 		}
 		fmt.Fprintf(&b, "\n# %s\n%s", strings.ReplaceAll(s.doc, "\n", "\n# "), line)
 	}
-	if err := errors.Join(writeDisks(&b, c.Disks), writeAccess(&b, c)); err != nil {
+	if err := errors.Join(writeDisks(&b, c.Disks), writeMasters(&b, c.Masters), writeAccess(&b, c)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
