@@ -303,3 +303,18 @@ func TestUsersProveThemselvesWithThePasswordOfTheSecretFile(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOrderThatIsTooLargeToBeReadIsAnswered(t *testing.T) {
+	t.Parallel()
+	e := mastertest.StartEtcd(t)
+	f := follow(t, e, agenttest.Start(t, agenttest.NewKernel()), master.Config{})
+	id := f.State().Agent
+	put(t, e, f.base+"orders/huge", make([]byte, 6<<20))
+	put(t, e, f.base+"orders/small", mastertest.Order(id, "small", mastertest.Reserve(1)))
+	results(t, e, f, 2)
+	for name, want := range map[string]string{"huge": "larger than 4194304 bytes", "small": "OPERATION_FINISHED"} {
+		if got := get(t, e, f.base+"results/"+name).Kvs; len(got) != 1 || !strings.Contains(string(got[0].Value), want) {
+			t.Errorf("the result of %s is %v", name, got)
+		}
+	}
+}

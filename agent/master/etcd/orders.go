@@ -36,30 +36,34 @@ func (c *connection) watch(ctx context.Context) (bell <-chan struct{}, stop func
 	events := c.etcd.Watch(clientv3.WithRequireLeader(ctx), c.base+"orders/", clientv3.WithPrefix(),
 		clientv3.WithFilterDelete(), clientv3.WithCreatedNotify(), clientv3.WithFragment())
 	rung := make(chan struct{}, 1)
-	c.Go(func(context.Context) error {
-		defer close(rung)
-		for e := range events {
-			switch {
-			case ctx.Err() != nil, e.CompactRevision != 0:
-				return nil
-			case e.Err() != nil:
-				return fmt.Errorf("etcd: watch orders: %w", e.Err())
-			}
-			select {
-			case rung <- struct{}{}:
-			default:
-			}
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		return errors.New("etcd: watch orders: it has ended")
-	})
+	c.Go(func(context.Context) error { return ringOn(ctx, events, rung) })
 	select {
 	case <-rung: // it was created: nothing is missed from here on
 	case <-ctx.Done():
 	}
 	return rung, stop, ctx.Err()
+}
+
+// ringOn rings for events until there will be none, and then closes the bell. Whatever ends the
+// watch and is neither a compaction nor the end of ctx is an error.
+func ringOn(ctx context.Context, events clientv3.WatchChan, bell chan<- struct{}) error {
+	defer close(bell)
+	for e := range events {
+		switch {
+		case ctx.Err() != nil, e.CompactRevision != 0:
+			return nil
+		case e.Err() != nil:
+			return fmt.Errorf("etcd: watch orders: %w", e.Err())
+		}
+		select {
+		case bell <- struct{}{}:
+		default:
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.New("etcd: watch orders: it has ended")
 }
 
 // answerOn makes rounds until the bell is gone.

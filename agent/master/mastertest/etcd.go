@@ -17,6 +17,9 @@ import (
 	"tenon/mount/mounttest"
 )
 
+// maxRequest is more than an etcd takes unless it is told to.
+const maxRequest = 16 << 20
+
 // Etcd is an etcd of a test's own, on loopback, that can be killed and started again on what
 // it has.
 type Etcd struct {
@@ -37,7 +40,7 @@ func StartEtcd(t testing.TB) *Etcd {
 	}
 	e := &Etcd{program: program, dir: t.TempDir(), Address: freeAddress(t), peer: freeAddress(t)}
 	e.Client, err = clientv3.New(clientv3.Config{
-		Endpoints: []string{"http://" + e.Address}, Logger: zap.NewNop(),
+		Endpoints: []string{"http://" + e.Address}, Logger: zap.NewNop(), MaxCallSendMsgSize: maxRequest,
 		DialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.WaitForReady(true))},
 	})
 	if err != nil {
@@ -70,6 +73,7 @@ func (e *Etcd) Start(t testing.TB) {
 	defer func() { _ = log.Close() }() // the process has its own
 	client, peer := "http://"+e.Address, "http://"+e.peer
 	e.process = exec.Command(e.program, "--name=test", "--data-dir="+filepath.Join(e.dir, "data"), "--logger=zap",
+		fmt.Sprint("--max-request-bytes=", maxRequest),
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer)
 	e.process.Stdout, e.process.Stderr = log, log

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -305,6 +307,32 @@ func TestNothingIsSentWithoutAGoodSecret(t *testing.T) {
 	} {
 		heard, lost := run(t, newNode(t), master.Config{URL: "http://127.0.0.1:1/", SecretFile: file})
 		if heard || lost == nil || !strings.Contains(lost.Error(), want) {
+			t.Errorf("lost by %v, want %q", lost, want)
+		}
+	}
+}
+
+func TestAMasterWithACertificateOfNobodyKnownIsToldNothing(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was told something") }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	heard, lost := run(t, newNode(t), master.Config{URL: server.URL, SecretFile: secretFile(t, secret, 0o600)})
+	if unknown := (x509.UnknownAuthorityError{}); heard || !errors.As(lost, &unknown) {
+		t.Errorf("heard %v, lost by %v", heard, lost)
+	}
+	ca := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, c := range map[string]master.Config{
+		"no certificate in":    {CAFile: ca},
+		"no such file":         {CAFile: ca + "2"},
+		"certificate \"none\"": {CertFile: "none", KeyFile: "none"},
+	} {
+		c.URL, c.SecretFile = server.URL, secretFile(t, secret, 0o600)
+		if _, lost := run(t, newNode(t), c); lost == nil || !strings.Contains(lost.Error(), want) {
 			t.Errorf("lost by %v, want %q", lost, want)
 		}
 	}
