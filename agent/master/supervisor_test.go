@@ -3,6 +3,7 @@ package master_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -135,7 +136,8 @@ func TestWhatAClientDoesWrongIsItsOwnStatusAlone(t *testing.T) {
 
 func TestOrdersAreAskedAsThePrincipalOfTheirMasterAndAudited(t *testing.T) {
 	t.Parallel()
-	audit, err := access.OpenAudit(filepath.Join(t.TempDir(), "audit"))
+	file := filepath.Join(t.TempDir(), "audit")
+	audit, err := access.OpenAudit(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +166,15 @@ func TestOrdersAreAskedAsThePrincipalOfTheirMasterAndAudited(t *testing.T) {
 	end()
 	if outcomes[0] == outcomes[1] {
 		t.Errorf("of two masters one may reserve; the guards say %v", outcomes)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"principal":"master:a"`, `"principal":"master:b"`, `"remote":"test://a"`, `"outcome":"ok"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the audit has no %s:\n%s", want, text)
+		}
 	}
 }
 

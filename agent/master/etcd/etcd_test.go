@@ -318,3 +318,22 @@ func TestAnOrderThatIsTooLargeToBeReadIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+func TestEachOfManyOrdersThatMakeNoSenseIsAnswered(t *testing.T) {
+	t.Parallel()
+	const orders = 600 // more than are kept in memory
+	e := mastertest.StartEtcd(t)
+	a := agenttest.Start(t, agenttest.NewKernel())
+	for i := range orders {
+		put(t, e, fmt.Sprintf("test/%s/orders/%d", a.State().Agent, i), []byte("{}"))
+	}
+	put(t, e, fmt.Sprintf("test/%s/orders/", a.State().Agent), []byte("{}"))
+	f := follow(t, e, a, master.Config{})
+	results(t, e, f, orders)
+	noOrders(t, e, f)
+	for _, kv := range get(t, e, f.base+"results/", clientv3.WithPrefix()).Kvs {
+		if !strings.Contains(string(kv.Value), "OPERATION_ERROR") {
+			t.Errorf("%s is %s", kv.Key, kv.Value)
+		}
+	}
+}

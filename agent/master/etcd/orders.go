@@ -14,6 +14,10 @@ import (
 	"tenon/agent/master"
 )
 
+// maxTaken bounds the orders that are taken and not answered. It is less than what a session
+// keeps of refusals, so that none is forgotten.
+const maxTaken = 128
+
 // takeOrders takes orders and answers them. Each round begins with a list of what is there.
 func (c *connection) takeOrders(ctx context.Context) error {
 	for {
@@ -119,7 +123,7 @@ type round struct {
 func (r *round) meet(ctx context.Context, id string, revision int64) error {
 	result, ended := r.ended[id]
 	switch taken := r.taken[id] == revision; {
-	case len(id) > maxKey:
+	case id == "" || len(id) > maxKey:
 		r.node.Contact(fmt.Errorf("an order with an id of %d bytes was removed", len(id)))
 		return r.remove(ctx, r.base+"orders/"+id)
 	case taken && ended:
@@ -128,7 +132,7 @@ func (r *round) meet(ctx context.Context, id string, revision int64) error {
 	case taken:
 		r.there[id] = revision
 		return nil
-	case r.full:
+	case r.full || len(r.there) >= maxTaken:
 		return nil
 	}
 	took, err := r.take(ctx, id)

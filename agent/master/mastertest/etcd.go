@@ -77,6 +77,7 @@ func (e *Etcd) Start(t testing.TB) {
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer)
 	e.process.Stdout, e.process.Stderr = log, log
+	e.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test runs out of time
 	if err := e.process.Start(); err != nil {
 		t.Fatalf("start etcd: %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -315,7 +315,7 @@ func TestNothingIsSentWithoutAGoodSecret(t *testing.T) {
 func TestAMasterWithACertificateOfNobodyKnownIsToldNothing(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was told something") }))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	defer server.Close()
 	heard, lost := run(t, newNode(t), master.Config{URL: server.URL, SecretFile: secretFile(t, secret, 0o600)})
