@@ -32,7 +32,7 @@ var (
 	carvedDesc   = desc("volumes_size_bytes", "Sizes of all volumes together.")
 	sizeDesc     = desc("volume_size_bytes", "Size of a volume, which is its limit.", "volume")
 	holdersDesc  = desc("volume_holders", "Tasks that hold a volume.", "volume")
-	unlistedDesc = desc("volumes_unlisted", "Volumes that have no series of their own because there are too many.")
+	unlistedDesc = desc("volumes_unlisted", "Volumes that have no series of their own because there are too many, or may not be seen.")
 )
 
 // Describe names no metric, since which there are depends on the state.
@@ -50,6 +50,31 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	g.operations(s)
 	g.disks(s)
 	g.volumes(s)
+}
+
+// named reads the volumes that have series of their own, as far as they may be seen.
+type named struct {
+	agent Agent
+	view  wire.View
+}
+
+// Describe names no metric, since which there are depends on the state.
+func (n *named) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads one version.
+func (n *named) Collect(out chan<- prometheus.Metric) {
+	s, g := n.agent.State(), gauges(out)
+	listed, unlisted := 0, 0
+	for v := range s.Volumes(volume.Name{}) {
+		if listed == maxVolumes || !n.view.Volume(v) {
+			unlisted++
+			continue
+		}
+		listed++
+		g.set(sizeDesc, bytes(v.Size), v.Name.String())
+		g.set(holdersDesc, float64(len(s.Holders(v.UUID))), v.Name.String())
+	}
+	g.set(unlistedDesc, float64(unlisted))
 }
 
 // gauges is where the metrics of a scrape go.
@@ -106,17 +131,9 @@ func (g gauges) disks(s *volume.State) {
 func (g gauges) volumes(s *volume.State) {
 	phases := map[volume.Phase]int{volume.Creating: 0, volume.Ready: 0}
 	var carved resource.Scalar
-	listed, unlisted := 0, 0
 	for v := range s.Volumes(volume.Name{}) {
 		phases[v.Phase]++
 		carved += v.Size
-		if listed == maxVolumes {
-			unlisted++
-			continue
-		}
-		listed++
-		g.set(sizeDesc, bytes(v.Size), v.Name.String())
-		g.set(holdersDesc, float64(len(s.Holders(v.UUID))), v.Name.String())
 	}
 	live, all := s.CountVolumes()
 	phases[volume.Destroying] = all - live
@@ -124,7 +141,6 @@ func (g gauges) volumes(s *volume.State) {
 		g.set(volumesDesc, float64(n), string(phase))
 	}
 	g.set(carvedDesc, bytes(carved))
-	g.set(unlistedDesc, float64(unlisted))
 }
 
 func bytes(n resource.Scalar) float64 { return float64(n.Bytes()) }

@@ -3,12 +3,15 @@
 // decides nothing and keeps nothing but counters.
 //
 // Labels are bounded: operations, steps, kinds and outcomes are of fixed sets, disks are
-// those of the configuration. Volumes have series of their own up to a limit, above which
-// only the sums are shown and tenon_volumes_unlisted says how many are missing.
+// those of the configuration, and so are masters; routes are those of the API. Volumes have
+// series of their own up to a limit, above which only the sums are shown and
+// tenon_volumes_unlisted says how many are missing.
 package metrics
 
 import (
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,12 +25,18 @@ import (
 // maxVolumes is how many volumes have series of their own.
 const maxVolumes = 1000
 
+// maxScrapes is how many scrapes may be at work.
+const maxScrapes = 4
+
 // Metrics are those of one agent. Its methods may be called at the same time.
 type Metrics struct {
 	registry   *prometheus.Registry
 	operations *prometheus.HistogramVec
 	steps      *prometheus.HistogramVec
 	syncs      *prometheus.HistogramVec
+	requests   *prometheus.CounterVec
+	agent      atomic.Pointer[named] // has the agent that is shown; nil is none yet
+	slots      chan struct{}         // one for each scrape at work
 }
 
 // buckets go from the 100 µs of an attach to the minute that a request may take.
@@ -41,13 +50,17 @@ func New(version string) *Metrics {
 		operations: histogram("operation_duration_seconds", "Operations by verb and outcome, until all they touched had converged.",
 			"operation", "outcome"),
 		steps: histogram("step_duration_seconds", "Effects on the kernel or a disk by step and outcome.", "step", "outcome"),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tenon_http_requests_total", Help: "Answered requests by route and status; those for no route are none's.",
+		}, []string{"route", "code"}),
+		slots: make(chan struct{}, maxScrapes),
 		syncs: histogram("journal_sync_duration_seconds", "Waits for the journal to be durable, by outcome.", "outcome"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tenon_build_info", Help: "1, with the program's version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.operations, m.steps, m.syncs, collectors.NewGoCollector(),
+	m.registry.MustRegister(build, m.operations, m.steps, m.syncs, m.requests, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{Namespace: "tenon"}))
 	return m
 }
@@ -65,14 +78,41 @@ type Agent interface {
 }
 
 // Watch shows an agent from now on; once.
-func (m *Metrics) Watch(a Agent) { m.registry.MustRegister(&collector{agent: a}) }
+func (m *Metrics) Watch(a Agent) {
+	m.agent.Store(&named{agent: a})
+	m.registry.MustRegister(&collector{agent: a})
+}
 
-// Register adds collectors of others, such as masters'.
-func (m *Metrics) Register(c prometheus.Collector) error { return m.registry.Register(c) }
+// WatchMasters shows how it stands with masters from now on; once.
+func (m *Metrics) WatchMasters(status func() []wire.Master) {
+	m.registry.MustRegister(masters(status))
+}
 
-// Handler answers GET /metrics in the formats of Prometheus and OpenMetrics.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+// Handler answers GET /metrics in the formats of Prometheus and OpenMetrics. Volumes that the
+// view hides have no series; nil hides none. All handlers together answer few scrapes at once,
+// and refuse more of them.
+func (m *Metrics) Handler(view wire.View) http.Handler {
+	from := prometheus.Gatherers{m.registry}
+	if n := m.agent.Load(); n != nil {
+		seen := prometheus.NewRegistry()
+		seen.MustRegister(&named{agent: n.agent, view: view})
+		from = append(from, seen)
+	}
+	h := promhttp.HandlerFor(from, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case m.slots <- struct{}{}:
+			defer func() { <-m.slots }()
+			h.ServeHTTP(w, r)
+		default:
+			http.Error(w, "too many scrapes are at work, ask again later", http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// Request counts an answered request. Routes must be few: the patterns of what is served.
+func (m *Metrics) Request(route string, status int) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 }
 
 // Operation counts an operation.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.yaml.in/yaml/v3"
@@ -19,6 +20,7 @@ import (
 	"tenon/agent/metrics"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // scrape answers GET /metrics in the text format.
@@ -27,7 +29,7 @@ func scrape(t *testing.T, m *metrics.Metrics, accept string) string {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept", accept)
-	m.Handler().ServeHTTP(w, r)
+	m.Handler(nil).ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		t.Fatalf("answered %d: %s", w.Code, w.Body)
 	}
@@ -127,6 +129,65 @@ type still struct{ state *volume.State }
 func (s still) State() *volume.State { return s.state }
 func (s still) Health() error        { return volume.ErrJournal }
 
+// troubled is an agent of which a volume is lost, and masters are.
+func troubled() *metrics.Metrics {
+	m := metrics.New("")
+	fault := volume.FaultOf{Unit: volume.UnitOfVolume("u1"), Fault: volume.Fault{Kind: volume.ErrLost}}
+	m.Watch(still{volume.Empty().With(volume.Change{Fault: &fault})})
+	m.WatchMasters(func() []wire.Master {
+		return []wire.Master{{Name: "up", Connected: true, LastContact: time.UnixMilli(1_700_000_000_500)}, {Name: "never", Restarts: 7}}
+	})
+	return m
+}
+
+func TestMastersAreShownAsTheyStand(t *testing.T) {
+	t.Parallel()
+	text := scrape(t, troubled(), "text/plain")
+	for _, want := range []string{
+		`tenon_master_connected{master="up"} 1`, `tenon_master_connected{master="never"} 0`,
+		`tenon_master_restarts_total{master="up"} 0`, `tenon_master_restarts_total{master="never"} 7`,
+		`tenon_master_last_contact_timestamp_seconds{master="up"} 1.7000000005e+09`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `timestamp_seconds{master="never"}`) {
+		t.Error("a master that was never heard from has a last contact")
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v, %v", problems, err)
+	}
+}
+
+func TestRequestsAreCountedByRouteAndStatus(t *testing.T) {
+	t.Parallel()
+	m := metrics.New("")
+	m.Request("GET /v1/status", 200)
+	m.Request("GET /v1/status", 200)
+	m.Request("GET /v1/status", 304)
+	text := scrape(t, m, "text/plain")
+	for _, want := range []string{
+		`tenon_http_requests_total{code="200",route="GET /v1/status"} 2`, `tenon_http_requests_total{code="304",route="GET /v1/status"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestVolumesThatMayNotBeSeenHaveNoSeries(t *testing.T) {
+	t.Parallel()
+	m := measured(t)
+	w := httptest.NewRecorder()
+	m.Handler(func(role string) bool { return role != "web" }).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	text := w.Body.String()
+	if strings.Contains(text, "web/data") || !strings.Contains(text, "tenon_volumes_unlisted 1") || !strings.Contains(text, `tenon_volumes{phase="ready"} 1`) {
+		t.Errorf("the volume is told of, or not counted:\n%s", text)
+	}
+}
+
 // metricName finds the metrics of an expression of Prometheus.
 var metricName = regexp.MustCompile(`\btenon_[a-z_]+`)
 
@@ -139,8 +200,12 @@ func TestTheDashboardAndTheAlertsAskForWhatThereIs(t *testing.T) {
 	if len(exprs) < 10 {
 		t.Fatalf("only %d expressions", len(exprs))
 	}
-	// Shown only when there is something to show.
-	known = append(known, "tenon_faults", "tenon_master_connected", "tenon_master_last_contact_timestamp_seconds")
+	for _, rare := range []string{"tenon_faults", "tenon_master_connected", "tenon_master_last_contact_timestamp_seconds"} {
+		if slices.Contains(known, rare) {
+			t.Errorf("%s is shown although there is nothing to show", rare)
+		}
+	}
+	known = append(known, metricName.FindAllString(scrape(t, troubled(), "text/plain"), -1)...)
 	for _, expr := range exprs {
 		names := metricName.FindAllString(expr, -1)
 		if len(names) == 0 {
