@@ -135,6 +135,8 @@ func namesOf(op volume.Operation) []string {
 		return names
 	case volume.Attach:
 		return []string{"task " + o.Task, "volume " + o.Volume}
+	case volume.SetMode:
+		return []string{"task " + o.Task, "volume " + o.Volume, string(o.Mode)}
 	case volume.Detach:
 		return []string{"task " + o.Task, "volume " + o.Volume}
 	case volume.Release:

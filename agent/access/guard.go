@@ -84,6 +84,8 @@ func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
 		return useAsks(s, o.Uses), true
 	case volume.Attach:
 		return useAsks(s, []volume.Use{o.Use}), true
+	case volume.SetMode:
+		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
 	case volume.Detach:
 		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
 	case volume.Release:

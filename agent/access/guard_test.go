@@ -133,6 +133,7 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 		},
 		"a claim of nothing asks for nothing":    {volume.Claim{Task: "t3"}, nil},
 		"attach asks for the volume":             {volume.Attach{Task: "t3", Use: volume.Use{Volume: "eng/a/logs"}}, []ask{{Attach, "eng/a"}}},
+		"set-mode asks for the volume":           {volume.SetMode{Task: "t1", Volume: "web/data"}, []ask{{Attach, "web"}}},
 		"detach asks for the volume":             {volume.Detach{Task: "t1", Volume: "web/data"}, []ask{{Attach, "web"}}},
 		"detach of what is not there":            {volume.Detach{Task: "t1", Volume: "web/none"}, nil},
 		"release asks for all that the task has": {volume.Release{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},

@@ -322,6 +322,13 @@ func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target stri
 			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
 		}
 		delete(k.Mounts, target)
+	case volume.Flip:
+		m := k.Mounts[target]
+		if m.Busy && a.Mode == resource.RO {
+			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is open for writing"}
+		}
+		m.ReadOnly = a.Mode == resource.RO
+		k.Mounts[target] = m
 	case volume.Clear:
 	default:
 		return fmt.Errorf("no step %s for an attachment", kind)

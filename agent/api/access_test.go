@@ -186,6 +186,7 @@ func changes() map[string]change {
 		"DELETE /v1/tasks/{task}":             {access.Attach, request{"DELETE", "/v1/tasks/t0", "", ""}, false},
 		"POST /v1/tasks/{task}/attachments":   {access.Attach, request{"POST", "/v1/tasks/t2/attachments", json, `{"volume":"web/data"}`}, false},
 		"DELETE /v1/tasks/{task}/attachments": {access.Attach, request{"DELETE", "/v1/tasks/t0/attachments?volume=web/alone", "", ""}, false},
+		"PATCH /v1/tasks/{task}/attachments":  {access.Attach, request{"PATCH", "/v1/tasks/t0/attachments", json, `{"volume":"web/alone","mode":"RO"}`}, false},
 		"POST /v1/tasks/{task}/mounts":        {access.Attach, request{"POST", "/v1/tasks/t3/mounts", json, `{"volume":"web/data"}`}, true},
 	}
 	form := func(list, resource string) string {

@@ -117,6 +117,8 @@ func refsOf(op volume.Operation) (refs []string) {
 		refs = []string{o.Volume}
 	case volume.Detach:
 		refs = []string{o.Volume}
+	case volume.SetMode:
+		refs = []string{o.Volume}
 	case volume.Claim:
 		for _, u := range o.Uses {
 			refs = append(refs, u.Volume)

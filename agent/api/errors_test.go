@@ -71,7 +71,7 @@ func TestAWrongMethodIsToldWithTheRightOnes(t *testing.T) {
 		{"PUT", "/v1/operations", "GET, POST"},
 		{"POST", "/v1/operations/o1", "GET, DELETE"},
 		{"POST", "/v1/resources", "GET"},
-		{"OPTIONS", "/v1/tasks/t1/attachments", "POST, DELETE"},
+		{"OPTIONS", "/v1/tasks/t1/attachments", "POST, PATCH, DELETE"},
 	} {
 		status, header, data := f.do(tc[0], tc[1], "")
 		checkProblem(t, tc[0]+" "+tc[1], status, header, data, 405, "invalid")

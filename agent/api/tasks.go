@@ -98,6 +98,15 @@ func attachmentIn(st *volume.State, op volume.Attach) (answer, error) {
 	return ok(wire.AttachmentOf(st, a)), nil
 }
 
+// setMode flips the mounts of a volume in a task that runs, and tells the task.
+func (s *Server) setMode(c *call, request wire.SetMode) (answer, error) {
+	st, err := s.ask(c, volume.SetMode{Task: c.PathValue("task"), Volume: request.Volume, Path: request.Path, Mode: request.Mode})
+	if err != nil {
+		return answer{}, err
+	}
+	return c.taskIn(st, c.PathValue("task"))
+}
+
 func (s *Server) detach(c *call) (answer, error) {
 	lazy, err := c.flag("lazy", false)
 	if err != nil {

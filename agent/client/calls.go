@@ -146,6 +146,12 @@ func (c *Client) Attach(ctx context.Context, task string, request wire.Attach) (
 	return a, err
 }
 
+// SetMode makes a volume read-only for a task that runs, or writable again.
+func (c *Client) SetMode(ctx context.Context, task string, request wire.SetMode) (t wire.Task, err error) {
+	_, err = c.ask(ctx, http.MethodPatch, taskPath(task)+"/attachments", request, &t)
+	return t, err
+}
+
 // Detach takes a volume away from a task: at one path, or everywhere where that is
 // empty. lazy lets go of a mount although processes use it.
 func (c *Client) Detach(ctx context.Context, task, volume, path string, lazy bool) error {

@@ -156,6 +156,8 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	switch step.Kind {
 	case volume.DoAttach:
 		return h.attach(s, a, sb)
+	case volume.Flip:
+		return h.flip(t, a)
 	case volume.Clear:
 		return sb.Clear(a.Path)
 	}
@@ -239,6 +241,20 @@ func (h *Host) detach(t *volume.Task, a *volume.Attachment) error {
 	if busy := (*mount.BusyError)(nil); errors.As(err, &busy) {
 		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: err.Error() +
 			"; it is detached when they let go, or at once with --lazy"}
+	}
+	return err
+}
+
+// flip changes what the plan has just seen to be ours, for everybody who uses it.
+func (h *Host) flip(t *volume.Task, a *volume.Attachment) error {
+	point, err := h.whereMounted(t, a)
+	if err != nil {
+		return err
+	}
+	defer point.Close()
+	err = mount.SetReadOnly(point.Parent, point.Name, a.Mode == resource.RO)
+	if busy := (*mount.BusyError)(nil); errors.As(err, &busy) {
+		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: err.Error() + "; ask again when they have closed what they write"}
 	}
 	return err
 }

@@ -226,6 +226,9 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 			return inUse(v, hs, "volume %s is exclusive and held by %s", v.Name, HolderNames(hs))
 		}
 	}
+	if err := d.mayWrite(v, a); err != nil {
+		return err
+	}
 	d.put(Change{Attachment: a})
 	d.touch(a.Unit())
 	return nil
@@ -254,7 +257,7 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 	case old.Gone:
 		return refuse(ErrPending, "%s is being detached", where)
 	case old.Mode != a.Mode:
-		return refuse(ErrExists, "%s is attached %s; detach it first", where, old.Mode)
+		return refuse(ErrExists, "%s is attached %s; set its mode, or detach it first", where, old.Mode)
 	case old.Via == a.Via || a.Via == Claimed:
 		d.touch(a.Unit())
 		return nil
@@ -277,16 +280,9 @@ func (o Detach) apply(d *draft) error {
 	if err != nil {
 		return err
 	}
-	left, gone := 0, []*Attachment{}
-	for a := range d.AttachmentsIn(t.ID) {
-		if a.Volume == v.UUID && (o.Path == "" || o.Path == a.Path) {
-			gone = append(gone, a)
-		} else if !a.Gone {
-			left++
-		}
-	}
+	gone := d.usesOf(t, v, o.Path)
 	if len(gone) == 0 {
-		return refuse(ErrNotFound, "volume %s is not attached to task %s", v.Name, strings.TrimSuffix(t.ID+" at "+o.Path, " at "))
+		return notAttached(v, t, o.Path)
 	}
 	for _, a := range gone {
 		if a.Via == ByDescriptor {
@@ -294,10 +290,20 @@ func (o Detach) apply(d *draft) error {
 		}
 		d.end(a, o.Lazy)
 	}
-	if left == 0 && t.Lease == (Lease{}) {
+	if t.Lease == (Lease{}) && !d.uses(t) {
 		d.endTask(t)
 	}
 	return nil
+}
+
+// uses says whether a task has any attachment that is to stay.
+func (d *draft) uses(t *Task) bool {
+	for a := range d.AttachmentsIn(t.ID) {
+		if !a.Gone {
+			return true
+		}
+	}
+	return false
 }
 
 func (o Release) apply(d *draft) error {

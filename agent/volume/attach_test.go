@@ -157,7 +157,7 @@ func TestClaimAndAttachAreRefused(t *testing.T) {
 		{name: "an exclusive volume that is not detached yet", given: given(attach("t", "web/x", "", ""), detach("t", "web/x")), ops: ops(attach("u", "web/x", "", "")),
 			kind: ErrInUse, words: "held by task t"},
 		{name: "an exclusive volume by two tasks of one batch", given: given(), ops: ops(claim("t", Use{Volume: "web/x"}), claim("u", Use{Volume: "web/x"})), kind: ErrInUse, words: "held by task t"},
-		{name: "another mode", given: given(attach("t", "web/x", "", "")), ops: ops(attach("t", "web/x", "", resource.RO)), kind: ErrExists, words: "is attached RW; detach it first"},
+		{name: "another mode", given: given(attach("t", "web/x", "", "")), ops: ops(attach("t", "web/x", "", resource.RO)), kind: ErrExists, words: "is attached RW; set its mode, or detach it first"},
 		{name: "another mode than was claimed", given: held, ops: ops(attach("t", "web/x", "", resource.RO)), kind: ErrExists, words: "RW"},
 		{name: "a claim of another mode", given: held, ops: ops(claim("t", Use{Volume: "web/x", Mode: resource.RO})), kind: ErrExists, words: "RW"},
 		{name: "the same place in two modes of one claim", given: given(), ops: ops(claim("t", Use{Volume: "v1"}, Use{Volume: "v1", Mode: resource.RO})), kind: ErrExists, words: "attached RW"},

@@ -13,6 +13,7 @@ type Create struct {
 	Volume    resource.Resource
 	Role      string
 	Owner     Owner
+	OneWriter bool // of a shared volume: one task may write, any number read
 	Principal string
 }
 
@@ -51,7 +52,11 @@ func (o Create) apply(d *draft) error {
 	if err := o.checkPrincipal(); err != nil {
 		return err
 	}
+	if o.OneWriter && !r.Shared {
+		return refuse(ErrInvalid, "create: one writer is for shared volumes; %s is exclusive, which is one task at all", r)
+	}
 	v := d.describeVolume(r, disk.Key, o.Owner)
+	v.OneWriter = o.OneWriter
 	if _, taken := d.Named(v.Name); taken {
 		return refuse(ErrExists, "create: Persistence ID '%s' is not unique: volume %s exists", v.ID, v.Name)
 	}

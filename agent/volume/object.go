@@ -60,6 +60,7 @@ type Volume struct {
 	ContainerPath string                 `json:"container_path"`      // where CREATE proposed to mount it
 	Size          resource.Scalar        `json:"size"`
 	Shared        bool                   `json:"shared,omitempty"`
+	OneWriter     bool                   `json:"one_writer,omitempty"` // of a shared one: any number of tasks, of which one may write
 	Owner         Owner                  `json:"owner"`
 	Phase         Phase                  `json:"phase"`
 	Created       time.Time              `json:"created"`

@@ -1,5 +1,7 @@
 package volume
 
+import "tenon/agent/resource"
+
 // Step is one effect on the kernel or a disk. Steps are data: agent/host does them.
 // Each is idempotent, so that one which was interrupted is simply done again.
 type Step struct {
@@ -26,6 +28,7 @@ const (
 	RemoveSandbox StepKind = "remove-sandbox" // task
 
 	DoAttach StepKind = "attach" // attachment: mount it beneath the sandbox
+	Flip     StepKind = "flip"   // attachment: make its mount read-only, or writable again
 	DoDetach StepKind = "detach" // attachment: unmount it
 	Clear    StepKind = "clear"  // attachment: remove the mount point
 )
@@ -207,6 +210,8 @@ func planAttachment(a *Attachment, seen SeenAttachment, early bool) []Step {
 		return steps(DoDetach, Clear)
 	case seen.Point && a.Gone && a.Via != Claimed:
 		return steps(Clear)
+	case seen.Mounted && !a.Gone && a.Via == ByPath && seen.ReadOnly != (a.Mode == resource.RO):
+		return steps(Flip)
 	case !seen.Mounted && !a.Gone && a.Via == ByPath && !early:
 		return steps(DoAttach)
 	}

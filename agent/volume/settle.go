@@ -3,8 +3,6 @@ package volume
 import (
 	"fmt"
 	"time"
-
-	"tenon/agent/resource"
 )
 
 // Settle turns what was observed of a unit into changes of the state, those of operations
@@ -148,8 +146,6 @@ func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Tim
 		return s.Faulty(u, ErrFailed, "something else is mounted at "+a.Path, now)
 	case !a.Gone && seen.Moved != "":
 		return s.Faulty(u, ErrFailed, fmt.Sprintf("whoever can write to the sandbox has moved its mount point to %s", seen.Moved), now)
-	case !a.Gone && seen.Mounted && seen.ReadOnly != (a.Mode == resource.RO):
-		return s.Faulty(u, ErrFailed, fmt.Sprintf("its mount at %s is not %s any more; detach and attach it again", a.Path, a.Mode), now)
 	}
 	return s.sound(u)
 }

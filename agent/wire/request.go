@@ -21,7 +21,8 @@ type CreateVolume struct {
 	ContainerPath string         `json:"container_path,omitempty"` // none is the id
 	UID           int            `json:"uid,omitempty"`
 	GID           int            `json:"gid,omitempty"`
-	Mode          string         `json:"mode,omitempty"` // octal; none is "0755"
+	Mode          string         `json:"mode,omitempty"`       // octal; none is "0755"
+	OneWriter     bool           `json:"one_writer,omitempty"` // of a shared volume: one task may write, any number read
 }
 
 // Claim announces a task and the volumes that it will use.
@@ -44,6 +45,14 @@ type Use struct {
 type Attach struct {
 	Use
 	Sandbox string `json:"sandbox,omitempty"` // of a new task; none: the agent makes one
+}
+
+// SetMode asks for a volume that a task has to become read-only for it, or writable again,
+// while the task runs.
+type SetMode struct {
+	Volume string        `json:"volume"`         // role/id or UUID
+	Path   string        `json:"path,omitempty"` // in the sandbox; none is everywhere in the task
+	Mode   resource.Mode `json:"mode"`
 }
 
 // Operations asks for Mesos' operations, all of them in order or none.
@@ -95,7 +104,7 @@ func (c CreateVolume) Operation(s *volume.State) (volume.Create, error) {
 	case c.ContainerPath == "":
 		c.ContainerPath = c.ID
 	}
-	return volume.Create{Role: c.Role, Owner: owner, Volume: resource.Resource{
+	return volume.Create{Role: c.Role, Owner: owner, OneWriter: c.OneWriter, Volume: resource.Resource{
 		Name: "disk", Type: resource.TypeScalar, Scalar: c.Size.Scalar(), Shared: c.Shared,
 		Disk: &resource.Disk{
 			Persistence: &resource.Persistence{ID: c.ID},

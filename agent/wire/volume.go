@@ -19,6 +19,7 @@ type Volume struct {
 	Disk          string            `json:"disk"` // its name
 	Size          resource.Bytes    `json:"size"`
 	Shared        bool              `json:"shared"`
+	OneWriter     bool              `json:"one_writer,omitempty"` // one task may write, any number read
 	State         string            `json:"state"` // creating, ready, destroying, lost or unavailable
 	Phase         volume.Phase      `json:"phase"` // as recorded: creating, ready or destroying
 	Fault         *Fault            `json:"fault,omitempty"`
@@ -67,7 +68,7 @@ func VolumeOf(s *volume.State, v *volume.Volume) Volume {
 	hs := s.Holders(v.UUID)
 	w := Volume{
 		UUID: v.UUID, Name: v.Name.String(), Role: v.Role, ID: v.ID, Disk: volume.DiskName(v.Disk),
-		Size: v.Size.Bytes(), Shared: v.Shared, State: string(v.Phase), Phase: v.Phase,
+		Size: v.Size.Bytes(), Shared: v.Shared, OneWriter: v.OneWriter, State: string(v.Phase), Phase: v.Phase,
 		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
 		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
 		Holders:  holdersOf(hs),

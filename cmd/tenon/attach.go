@@ -19,11 +19,13 @@ func attachCommand() *cli.Command {
 			"the task is released. A task that is not there is made. A use is NAME[:PATH][:rw|ro]: the\n" +
 			"volume, where in the sandbox, and how; rw is the default.\n\n" +
 			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
-			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob",
+			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob\n" +
+			"   tenon attach --task alice --volume web/data --mode ro     # it is attached: flip it",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},
 			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
+			&cli.StringFlag{Name: "mode", Usage: "make what is attached already `ro` or rw, under the running task"},
 		},
 		Action: attach,
 	}
@@ -54,6 +56,9 @@ func attach(c *cli.Context) error {
 	if err := resource.CheckID(id); err != nil {
 		return misused(c, "task: %s", err)
 	}
+	if c.IsSet("mode") {
+		return setModes(c, api, id, uses)
+	}
 	done := progress(c, "attaching to task "+clean(id))
 	made, err := attachAll(c, api, id, uses)
 	done()
@@ -67,6 +72,26 @@ func attach(c *cli.Context) error {
 	return show(c, task, func(p *page) {
 		for _, a := range made {
 			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), modeWord(a.Mode))
+		}
+	})
+}
+
+// setModes flips volumes that are attached, one after the other.
+func setModes(c *cli.Context, api *client.Client, id string, uses []wire.Use) error {
+	mode := resource.Mode(strings.ToUpper(c.String("mode")))
+	if mode != resource.RW && mode != resource.RO {
+		return misused(c, "--mode %q is neither rw nor ro", c.String("mode"))
+	}
+	var task wire.Task
+	for _, use := range uses {
+		var err error
+		if task, err = api.SetMode(c.Context, id, wire.SetMode{Volume: use.Volume, Path: use.Path, Mode: mode}); err != nil {
+			return err
+		}
+	}
+	return show(c, task, func(p *page) {
+		for _, use := range uses {
+			p.line("%s is %s in task %s", clean(use.Volume), modeWord(mode), clean(id))
 		}
 	})
 }

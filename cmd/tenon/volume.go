@@ -33,6 +33,7 @@ func volumeCreateCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "size", Usage: "`SIZE` of the volume", Required: true},
 			&cli.BoolFlag{Name: "shared", Usage: "let several tasks use it at once"},
+			&cli.BoolFlag{Name: "one-writer", Usage: "of those, let one write and the others read"},
 			&cli.StringFlag{Name: "disk", Usage: "`DISK` to make it on, by name or directory", DefaultText: rootDisk},
 			&cli.StringFlag{Name: "container-path", Usage: "`PATH` in a sandbox where it appears unless a task says otherwise", DefaultText: "the id"},
 			&cli.IntFlag{Name: "uid", Usage: "`USER` that its directory belongs to"},
@@ -60,7 +61,7 @@ func volumeCreate(c *cli.Context) error {
 	}
 	done := progress(c, "making volume "+name.String())
 	v, err := create(c.Context, wire.CreateVolume{
-		Role: name.Role, ID: name.ID, Size: size, Shared: c.Bool("shared"), Disk: c.String("disk"),
+		Role: name.Role, ID: name.ID, Size: size, Shared: c.Bool("shared"), OneWriter: c.Bool("one-writer"), Disk: c.String("disk"),
 		ContainerPath: c.String("container-path"), UID: c.Int("uid"), GID: c.Int("gid"), Mode: c.String("mode"),
 	})
 	done()
@@ -78,7 +79,10 @@ func volumeCreate(c *cli.Context) error {
 
 // accessOf says in a word how many tasks may have a volume.
 func accessOf(v wire.Volume) string {
-	if v.Shared {
+	switch {
+	case v.OneWriter:
+		return "one writer"
+	case v.Shared:
 		return "shared"
 	}
 	return "exclusive"
