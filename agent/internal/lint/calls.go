@@ -48,6 +48,8 @@ func checkSleeping(t *Tree) (found []Finding) {
 var skippers = map[string]string{
 	"agent/master/mastertest/etcd.go": "StartEtcd: the server of etcd",
 	"agent/pool/power_test.go":        "newDisk: mkfs and loop devices",
+	"isolator/quota/disk_test.go":     "newDisk: mkfs, loop devices and project quotas",
+	"isolator/quota/off_test.go":      "runAll: programs that know simple quotas",
 	"mount/mounttest":                 "the Require helpers",
 	"systemd/main_test.go":            "requireThing: the service manager and its tools",
 }
