@@ -36,9 +36,9 @@ type Session struct {
 	sequence uint64        // of reports; of WriteReport alone
 
 	mu       sync.Mutex
-	atWork   map[string]bool // by id of the order; guarded by mu
-	told     map[string]told // by id of the order, what the state does not say; guarded by mu
-	toldList []string        // the keys of told, oldest first; guarded by mu
+	atWork   map[string]string // digests by id of the order; guarded by mu
+	told     map[string]told   // by id of the order, what the state does not say; guarded by mu
+	toldList []string          // the keys of told, oldest first; guarded by mu
 }
 
 // told is a result that is told although no operation that is not acknowledged has it.
@@ -53,7 +53,7 @@ func Open(ctx context.Context, n Node, c Config) *Session {
 	s := &Session{
 		node: n, config: c.withDefaults(), prefix: operationID(n.About().Name, ""),
 		due: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		atWork: map[string]bool{}, told: map[string]told{},
+		atWork: map[string]string{}, told: map[string]told{},
 	}
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	s.Go(s.follow)
@@ -145,8 +145,9 @@ func (s *Session) Next(ctx context.Context) (*volume.State, error) {
 
 // Take accepts an order as it came from the master; key is the id by which it came, if its
 // way has such a thing. The order is carried out beside, unless it is known already; either way
-// Results tells of it. It returns false when too many are at work: it may be given again when
-// Changed yields. What is no order at all is noted as an error of the master.
+// Results tells of it. It returns false when too many are at work, or another one with its id:
+// it may be given again when Changed yields. What is no order at all is noted as an error of the
+// master.
 func (s *Session) Take(data []byte, key string) bool {
 	st := s.node.State()
 	o, err := readOrder(data, key, st.Agent)
@@ -156,7 +157,10 @@ func (s *Session) Take(data []byte, key string) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := s.told[o.id]; s.atWork[o.id] || known.digest == o.digest {
+	if digest, busy := s.atWork[o.id]; busy {
+		return digest == o.digest
+	}
+	if s.told[o.id].digest == o.digest {
 		return true
 	}
 	if err != nil {
@@ -174,7 +178,7 @@ func (s *Session) Take(data []byte, key string) bool {
 		return false
 	}
 	s.forget(o.id)
-	s.atWork[o.id] = true
+	s.atWork[o.id] = o.digest
 	s.Go(func(ctx context.Context) error { return s.carryOut(ctx, o) })
 	return true
 }
@@ -182,7 +186,7 @@ func (s *Session) Take(data []byte, key string) bool {
 // pending counts the orders that are recorded and neither at work here nor ended.
 func (s *Session) pending(st *volume.State) (n int) {
 	for _, id := range s.recorded(st) {
-		if !s.atWork[id] {
+		if _, busy := s.atWork[id]; !busy {
 			n++
 		}
 	}
@@ -269,7 +273,8 @@ func (s *Session) Results(st *volume.State) []Result {
 	list := []Result{}
 	for op := range st.Operations() {
 		id, ours := strings.CutPrefix(op.ID, s.prefix)
-		if _, newer := s.told[id]; ours && !newer && !s.atWork[id] && !op.Acknowledged {
+		_, newer := s.told[id]
+		if _, busy := s.atWork[id]; ours && !newer && !busy && !op.Acknowledged {
 			list = append(list, resultOf(id, op))
 		}
 	}

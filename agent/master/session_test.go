@@ -135,6 +135,9 @@ func TestOrdersThatWaitAreLimited(t *testing.T) {
 			pending++
 		}
 	}
+	if !s.Take(mastertest.Order(id, "o0", mastertest.Create("v0", 1)), "") || s.Take(mastertest.Order(id, "o0", mastertest.Create("v0", 2)), "") {
+		t.Error("an order at work is known, and another with its id has to wait")
+	}
 	close(hold)
 	if taken != 64 || pending != 64 {
 		t.Errorf("%d orders were taken and %d are told as pending, want 64", taken, pending)
