@@ -37,8 +37,12 @@ func nothing() answer { return answer{status: http.StatusNoContent} }
 type recorder struct {
 	http.ResponseWriter
 	status int
-	plain  bool // refusals are text, as Mesos has them
+	plain  bool   // refusals are text, as Mesos has them
+	route  string // for metrics: method and pattern, or noRoute
 }
+
+// noRoute counts what is for none of the routes, or was refused before it was known.
+const noRoute = "none"
 
 // WriteHeader notes the status.
 func (r *recorder) WriteHeader(status int) {

@@ -13,6 +13,9 @@ import (
 // turnAway refuses a request of somebody who may not ask at all.
 func (s *Server) turnAway(w *recorder, r *http.Request, p peer) {
 	err := errForbidden(p)
+	if p.reads {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		s.record(p, access.Entry{Operations: []string{r.Method + " " + r.URL.Path}}, err)
 	}

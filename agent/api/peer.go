@@ -31,6 +31,7 @@ type peer struct {
 	remote      string // address of one on another host, for which there are no credentials
 	subject     string // of its certificate
 	allowed     bool
+	reads       bool   // may do nothing else
 	principal   string // what ACLs, reservations and volumes know them by; empty is unknown
 	rules
 }
@@ -89,10 +90,10 @@ func (s *Server) meet(ctx context.Context, conn net.Conn) context.Context {
 
 // peerOf says who makes a request.
 func (s *Server) peerOf(r *http.Request) peer {
-	if r.TLS != nil {
+	p, known := r.Context().Value(peerKey{}).(peer)
+	if !known && r.TLS != nil {
 		return s.certified(r.TLS, r.RemoteAddr)
 	}
-	p, _ := r.Context().Value(peerKey{}).(peer)
 	return p
 }
 
@@ -105,6 +106,9 @@ func (s *Server) may(c credentials) bool {
 }
 
 func errForbidden(p peer) error {
+	if p.reads {
+		return problem(http.StatusUnauthorized, volume.ErrForbidden, "whoever reads here needs the token, as in \"Authorization: Bearer TOKEN\", or a certificate that names a principal")
+	}
 	if p.remote != "" {
 		return refusal(volume.ErrForbidden, "the certificate %q names no principal: the common name of its subject must be one", p.subject)
 	}

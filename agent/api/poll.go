@@ -37,16 +37,18 @@ func (s *Server) status(c *call) (answer, error) {
 
 // statusAnswer is the status for a view; the one without rules is encoded once a version.
 func (s *Server) statusAnswer(view wire.View) (answer, error) {
+	masters := steady(s.masters())
+	edition := s.pulse.edition(masters)
 	if view != nil {
-		st := s.statusFor(view)
-		return answer{status: http.StatusOK, body: st, tag: s.pulse.tag(st.Index, st.Healthy)}, nil
+		st := s.statusFor(view, masters)
+		return answer{status: http.StatusOK, body: st, tag: s.pulse.tag(st.Index, st.Healthy, edition)}, nil
 	}
-	body, tag, err := s.pulse.encoded(func() wire.Status { return s.statusFor(nil) })
+	body, tag, err := s.pulse.encoded(edition, func() wire.Status { return s.statusFor(nil, masters) })
 	return answer{status: http.StatusOK, body: body, media: "application/json", tag: tag}, err
 }
 
-func (s *Server) statusFor(view wire.View) wire.Status {
-	return wire.StatusOf(s.agent.State(), wire.About{Version: s.version, Started: s.started, Health: s.agent.Health(), View: view})
+func (s *Server) statusFor(view wire.View, masters []wire.Master) wire.Status {
+	return wire.StatusOf(s.agent.State(), wire.About{Version: s.version, Started: s.started, Health: s.agent.Health(), View: view, Masters: masters})
 }
 
 // tagsOf gives the entity tags of a header; weak ones are as good here.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,10 @@ type pulse struct {
 	next    chan struct{} // closed at the next beat; guarded by mu
 	version uint64        // of the status that is kept; guarded by mu
 	healthy bool          // guarded by mu
+	masters uint64        // edition of those in it; guarded by mu
 	status  []byte        // guarded by mu
+	newest  []wire.Master // of the last edition; guarded by mu
+	count   uint64        // of editions; guarded by mu
 }
 
 // newPulse makes a pulse that ends with ctx.
@@ -79,27 +83,39 @@ func (p *pulse) follow() {
 	}
 }
 
+// edition numbers what is told of masters, which changes without a version of the state: it
+// is another number whenever something else is told than at the last call.
+func (p *pulse) edition(masters []wire.Master) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.newest, masters) {
+		p.newest = masters
+		p.count++
+	}
+	return p.count
+}
+
 // encoded gives a status that make makes, encoded, with its tag. It is made anew where the
-// version or the agent's health is another than at the last call.
-func (p *pulse) encoded(make func() wire.Status) (body []byte, tag string, err error) {
+// version, the agent's health or the edition of masters is another than at the last call.
+func (p *pulse) encoded(edition uint64, make func() wire.Status) (body []byte, tag string, err error) {
 	version, healthy := p.agent.State().Version, p.agent.Health() == nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.status == nil || p.version != version || p.healthy != healthy {
+	if p.status == nil || p.version != version || p.healthy != healthy || p.masters != edition {
 		st := make()
 		body, _, err := ok(st).encode()
 		if err != nil {
 			return nil, "", err
 		}
-		p.status, p.version, p.healthy = body, st.Index, st.Healthy
+		p.status, p.version, p.healthy, p.masters = body, st.Index, st.Healthy, edition
 	}
-	return p.status, p.tag(p.version, p.healthy), nil
+	return p.status, p.tag(p.version, p.healthy, p.masters), nil
 }
 
 // tag is the entity tag of a status (RFC 9110, 8.8.3).
-func (p *pulse) tag(version uint64, healthy bool) string {
+func (p *pulse) tag(version uint64, healthy bool, edition uint64) string {
 	if !healthy {
-		return fmt.Sprintf(`"%s-%d-unhealthy"`, p.run, version)
+		return fmt.Sprintf(`"%s-%d-%d-unhealthy"`, p.run, version, edition)
 	}
-	return fmt.Sprintf(`"%s-%d"`, p.run, version)
+	return fmt.Sprintf(`"%s-%d-%d"`, p.run, version, edition)
 }

@@ -27,6 +27,7 @@ var routes = []route{
 	{"GET", "/v1/events", []string{"index"}, nil, nil, (*Server).events},
 	{"GET", "/v1/disks", []string{"fields"}, nil, wire.Disks{}, (*Server).disks},
 	{"GET", "/v1/caller", nil, nil, wire.Caller{}, (*Server).caller},
+	{"GET", "/v1/masters", nil, nil, wire.Masters{}, (*Server).mastersAnswer},
 	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
 	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
 	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, (*Server).resources},
@@ -50,6 +51,11 @@ var routes = []route{
 	{"PATCH", "/v1/tasks/{task}/attachments", nil, wire.SetMode{}, wire.Task{}, withBody((*Server).setMode)},
 	{"DELETE", "/v1/tasks/{task}/attachments", []string{"volume", "path", "lazy"}, nil, nil, (*Server).detach},
 	{"POST", "/v1/tasks/{task}/mounts", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).mount)},
+
+	// What tools expect to find without being told.
+	{"GET", "/healthz", nil, nil, wire.Health{}, (*Server).health},
+	{"GET", "/readyz", nil, nil, wire.Health{}, (*Server).ready},
+	{"GET", "/metrics", nil, nil, nil, (*Server).scrape},
 
 	// What Mesos' operators ask a master for (spec.md 3.14).
 	{"POST", "/reserve", nil, nil, nil, form(resource.OpReserve, "resources")},

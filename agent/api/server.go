@@ -17,6 +17,7 @@ import (
 	"tenon/agent"
 	"tenon/agent/access"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // Agent is what is served: *agent.Agent is one.
@@ -46,6 +47,11 @@ type Options struct {
 	Principals access.Principals // of the users of this host
 	ACLs       access.ACLs       // the zero value allows everything
 	Audit      *access.Audit     // of calls that may change something; nil is none. The caller closes it
+
+	Token   *Token                            // of pollers; nil is none
+	Masters func() []wire.Master              // how it stands with them; nil is none
+	Metrics func(view wire.View) http.Handler // of GET /metrics, for who may see so much; nil is none
+	Count   func(route string, status int)    // is told of each request that was answered; nil is nobody
 }
 
 // Server serves one agent. Its methods may be called at the same time.
@@ -62,12 +68,18 @@ type Server struct {
 	endPoll context.CancelFunc // ends those who wait for something to happen
 	mux     *http.ServeMux
 	http    *http.Server
+	pollers *http.Server
 	end     context.CancelFunc // ends the context of every request
 	work    sync.WaitGroup     // requests at work
 
 	principals access.Principals
 	acls       access.ACLs
 	audit      *access.Audit
+
+	token   *Token
+	masters func() []wire.Master
+	metrics func(wire.View) http.Handler
+	count   func(route string, status int)
 
 	credentials func(net.Conn) (credentials, error) // of the other end
 	bodyTimeout time.Duration
@@ -92,6 +104,7 @@ func New(o Options) *Server {
 		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
 		slots: make(chan struct{}, maxRequests), streams: make(chan struct{}, maxStreams), mux: http.NewServeMux(),
 		principals: o.Principals, acls: o.ACLs, audit: o.Audit,
+		token: o.Token, masters: o.Masters, metrics: o.Metrics, count: o.Count,
 		credentials: credentialsOf, bodyTimeout: bodyTimeout,
 	}
 	if s.log == nil {
@@ -100,31 +113,47 @@ func New(o Options) *Server {
 	if s.timeout == 0 {
 		s.timeout = time.Minute
 	}
+	if s.masters == nil {
+		s.masters = func() []wire.Master { return nil }
+	}
+	if s.count == nil {
+		s.count = func(string, int) {}
+	}
 	s.gid = groupID(o.Group)
 	if o.Group != "" && s.gid < 0 {
 		s.log.Warn("group not known, only root may use the socket", "principal", o.Group)
 	}
 	for _, r := range routes {
-		s.mux.Handle(r.method+" "+r.pattern, &endpoint{s, r})
+		s.mux.Handle(r.method+" "+r.pattern, &endpoint{s, r, r.method + " " + r.pattern})
 	}
 	base, end := context.WithCancel(context.Background())
 	s.end = end
 	poll, endPoll := context.WithCancel(base)
 	s.pulse, s.endPoll = newPulse(poll, s.agent, s.started), endPoll
-	s.http = &http.Server{
-		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+	s.http, s.pollers = s.listenWith(base, s), s.listenWith(base, http.HandlerFunc(s.servePoller))
+	s.http.ConnContext = s.meet
+	return s
+}
+
+// listenWith is an HTTP server with the limits of all of them.
+func (s *Server) listenWith(base context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		BaseContext: func(net.Listener) context.Context { return base },
-		ConnContext: s.meet,
 	}
-	return s
 }
 
 // Serve answers requests until Shutdown, and then returns nil; ln must be a unix socket or
 // come from ListenTLS: whoever comes another way may do nothing. It closes ln. Several
 // listeners may be served at the same time.
-func (s *Server) Serve(ln net.Listener) error {
-	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+func (s *Server) Serve(ln net.Listener) error { return serve(s.http, ln) }
+
+// ServePollers is Serve for those who only read; ln must come from ListenPollers.
+func (s *Server) ServePollers(ln net.Listener) error { return serve(s.pollers, ln) }
+
+func serve(h *http.Server, ln net.Listener) error {
+	if err := h.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -136,18 +165,23 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.end()
 	s.endPoll()
-	err := s.http.Shutdown(ctx)
+	err := errors.Join(s.shutdown(ctx, s.pollers), s.shutdown(ctx, s.http))
+	s.work.Wait()
+	s.pulse.work.Wait()
+	return err
+}
+
+func (s *Server) shutdown(ctx context.Context, h *http.Server) error {
+	err := h.Shutdown(ctx)
 	if err != nil {
 		s.end()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
-		err = s.http.Shutdown(last)
+		err = h.Shutdown(last)
 	}
 	if err != nil {
-		err = errors.Join(err, s.http.Close())
+		err = errors.Join(err, h.Close())
 	}
-	s.work.Wait()
-	s.pulse.work.Wait()
 	return err
 }
 
@@ -157,12 +191,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.work.Add(1)
 	defer s.work.Done()
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w, plain: isMesos(r.URL.Path)}
+	rec := &recorder{ResponseWriter: w, plain: isMesos(r.URL.Path), route: noRoute}
 	p := s.peerOf(r)
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(rec, r, v)
 		}
+		s.count(rec.route, rec.status)
 		level := slog.LevelInfo
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			level = slog.LevelDebug
@@ -173,6 +208,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.allowed {
 		w.Header().Set("Connection", "close")
 		s.turnAway(rec, r, p)
+		return
+	}
+	if p.reads && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", http.MethodGet)
+		s.refuse(rec, problem(http.StatusMethodNotAllowed, volume.ErrInvalid, "%s %s: there is only GET at this address", r.Method, r.URL.Path))
 		return
 	}
 	s.route(rec, r)
@@ -216,12 +256,14 @@ func (s *Server) methods(r *http.Request) (list []string) {
 type endpoint struct {
 	server *Server
 	route  route
+	name   string
 }
 
 // ServeHTTP answers a request that may be made.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := e.server
 	rec, _ := w.(*recorder) // Server gives nothing else
+	rec.route = e.name
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	if waits(r) {
 		ctx, cancel = context.WithTimeout(r.Context(), longestWait)

@@ -21,7 +21,24 @@ import (
 // what does not fit together then is logged, and the last that did goes on being used. A
 // connection is not looked at again once it is made.
 func ListenTLS(addr, cert, key, clientCA string, log *slog.Logger) (net.Listener, error) {
-	k := &keys{cert: cert, key: key, clientCA: clientCA, log: log}
+	return listenTLS(addr, &keys{cert: cert, key: key, clientCA: clientCA, auth: tls.RequireAndVerifyClientCert, log: log})
+}
+
+// ListenPollers is ListenTLS for those who only read (Server.ServePollers). clientCA may be
+// empty, and where there is a token clients need no certificate; one that they have must be
+// of the authority all the same.
+func ListenPollers(addr, cert, key, clientCA string, token bool, log *slog.Logger) (net.Listener, error) {
+	k := &keys{cert: cert, key: key, clientCA: clientCA, auth: tls.RequireAndVerifyClientCert, log: log}
+	if token {
+		k.auth = tls.VerifyClientCertIfGiven
+	}
+	if clientCA == "" {
+		k.auth = tls.NoClientCert
+	}
+	return listenTLS(addr, k)
+}
+
+func listenTLS(addr string, k *keys) (net.Listener, error) {
 	if err := k.follow(); err != nil {
 		return nil, fmt.Errorf("serve TLS at %s: %w", addr, err)
 	}
@@ -37,7 +54,8 @@ func ListenTLS(addr, cert, key, clientCA string, log *slog.Logger) (net.Listener
 
 // keys are the files that TLS needs.
 type keys struct {
-	cert, key, clientCA string
+	cert, key, clientCA string // the last may be empty
+	auth                tls.ClientAuthType
 	log                 *slog.Logger
 
 	mu      sync.Mutex
@@ -67,6 +85,9 @@ func (k *keys) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 func (k *keys) follow() error {
 	var now []fs.FileInfo
 	for _, path := range []string{k.cert, k.key, k.clientCA} {
+		if path == "" {
+			continue
+		}
 		info, err := os.Stat(path) // before it is read: what changes between is read again
 		if err != nil {
 			return err
@@ -98,23 +119,35 @@ func (k *keys) read() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", k.cert, k.key, err)
 	}
-	data, err := os.ReadFile(k.clientCA)
+	authorities, err := k.authorities()
 	if err != nil {
 		return nil, err
-	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no certificate of an authority", k.clientCA)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{own},
 		ClientCAs:    authorities,
-		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientAuth:   k.auth,
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   []string{"http/1.1"},
 		// A session would be taken up again without a look at the authorities of today.
 		SessionTicketsDisabled: true,
 	}, nil
+}
+
+// authorities are those of clients, none without a file.
+func (k *keys) authorities() (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if k.clientCA == "" {
+		return pool, nil
+	}
+	data, err := os.ReadFile(k.clientCA)
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate of an authority", k.clientCA)
+	}
+	return pool, nil
 }
 
 // certified is who makes a request over TLS. Who has no certificate that was verified, or

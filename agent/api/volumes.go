@@ -14,10 +14,6 @@ func (s *Server) caller(c *call) (answer, error) {
 	return ok(wire.Caller{Principal: c.peer.principal, UID: c.peer.uid, PID: c.peer.pid}), nil
 }
 
-func (s *Server) health(*call) (answer, error) {
-	return ok(wire.Health{Healthy: true}), s.agent.Health()
-}
-
 func (s *Server) describe(*call) (answer, error) {
 	return answer{status: http.StatusOK, body: openapi, media: "application/yaml"}, nil
 }

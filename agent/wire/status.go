@@ -24,7 +24,8 @@ type Status struct {
 	Disks        []Disk        `json:"disks"`
 	Reservations []Reservation `json:"reservations"`
 	Counts       Counts        `json:"counts"`
-	Faults       []UnitFault   `json:"faults"` // the first 100
+	Faults       []UnitFault   `json:"faults"`            // the first 100
+	Masters      []Master      `json:"masters,omitempty"` // none where the agent has none, and in what masters are told
 }
 
 // Disk is a source of space. Reserved counts all that is reserved, and Carved the part
@@ -79,6 +80,7 @@ type About struct {
 	Started time.Time
 	Health  error // nil is healthy
 	View    View  // of whoever asks
+	Masters []Master
 }
 
 // StatusOf makes the status of an agent.
@@ -88,7 +90,8 @@ func StatusOf(s *volume.State, about About) Status {
 		Agent: s.Agent, Boot: s.Boot, Index: s.Version,
 		Version: about.Version, Started: about.Started, Healthy: about.Health == nil,
 		Disks: disksOf(s), Reservations: reservationsOf(s, about.View), Faults: []UnitFault{},
-		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
+		Masters: about.Masters,
+		Counts:  Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
 	}
 	if about.Health != nil {
 		st.Problem = about.Health.Error()
