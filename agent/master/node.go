@@ -29,16 +29,16 @@ type node struct {
 	slots  chan struct{} // one for each Ask at work
 
 	mu      sync.Mutex
-	status  Status    // guarded by mu
-	heard   bool      // since the client was started; guarded by mu
-	balance float64   // of operations that may be asked for; guarded by mu
-	counted time.Time // when balance was right; guarded by mu
+	status  wire.Master // guarded by mu
+	heard   bool        // since the client was started; guarded by mu
+	balance float64     // of operations that may be asked for; guarded by mu
+	counted time.Time   // when balance was right; guarded by mu
 }
 
 func newNode(s *Supervisor, m Member) *node {
 	return &node{
 		Supervisor: s, member: m, slots: make(chan struct{}, maxAsks), balance: asksBurst, counted: time.Now(),
-		status: Status{Name: m.Name, Kind: m.Kind, URL: m.URL, Principal: m.Principal},
+		status: wire.Master{Name: m.Name, Kind: m.Kind, URL: m.URL, Principal: m.Principal},
 	}
 }
 
@@ -177,7 +177,7 @@ func (n *node) restarted() {
 	n.status.Restarts++
 }
 
-func (n *node) snapshot() Status {
+func (n *node) snapshot() wire.Master {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.status

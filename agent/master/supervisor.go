@@ -13,6 +13,7 @@ import (
 	"tenon/agent"
 	"tenon/agent/access"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // Agent is what masters act on: *agent.Agent is one.
@@ -50,19 +51,6 @@ type Supervisor struct {
 	log     *slog.Logger
 	pause   func(failures int) time.Duration
 	nodes   []*node
-}
-
-// Status is how it stands with one master.
-type Status struct {
-	Name        string    `json:"name"`
-	Kind        string    `json:"kind"` // scheme of its URL
-	URL         string    `json:"url"`  // without secrets
-	Principal   string    `json:"principal"`
-	Connected   bool      `json:"connected"`              // it was heard from, and not lost since
-	LastContact time.Time `json:"last_contact,omitzero"`  // when it was heard from
-	LastError   string    `json:"last_error,omitempty"`   // the last one, however long ago
-	ErrorAt     time.Time `json:"last_error_at,omitzero"` // when that was
-	Restarts    uint64    `json:"restarts"`               // how often its client was started again
 }
 
 const (
@@ -114,8 +102,8 @@ func (s *Supervisor) Run(ctx context.Context) {
 }
 
 // Status tells how it stands with each master, in the order of the configuration.
-func (s *Supervisor) Status() []Status {
-	list := make([]Status, len(s.nodes))
+func (s *Supervisor) Status() []wire.Master {
+	list := make([]wire.Master, len(s.nodes))
 	for i, n := range s.nodes {
 		list[i] = n.snapshot()
 	}

@@ -18,6 +18,7 @@ import (
 	"tenon/agent/access"
 	"tenon/agent/master"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // still is an agent on which nothing happens but what a test does.
@@ -223,7 +224,7 @@ func TestTheStatusHasNothingSecret(t *testing.T) {
 	t.Parallel()
 	s, end := supervise(t, master.Options{}, func(ctx context.Context, _ master.Node) error { <-ctx.Done(); return ctx.Err() })
 	end()
-	want := []master.Status{{Name: "a", Kind: "test", URL: "test://a", Principal: "master:a"}}
+	want := []wire.Master{{Name: "a", Kind: "test", URL: "test://a", Principal: "master:a"}}
 	if diff := cmp.Diff(want, s.Status()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
