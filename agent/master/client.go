@@ -46,16 +46,17 @@ type About struct {
 
 // Config is how an operator describes a master.
 type Config struct {
-	Name      string        // letters, digits, "-" and "_", at most 32; one for each master
-	URL       string        // its scheme chooses the kind; no secrets in it
-	Principal string        // for the ACLs; none is "master:" and the name
-	Interval  time.Duration // there is at most one report in it; 0 is a second
-	Heartbeat time.Duration // a report is sent after this long although nothing changed; 0 is half a minute
+	Name      string // letters, digits, "-" and "_", at most 32; one for each master
+	URL       string // its scheme chooses the kind; no secrets in it
+	Principal string // for the ACLs; none is "master:" and the name
 
 	SecretFile string // what the kind needs to prove who it is, for its owner alone to read
 	CAFile     string // PEM, whom to trust in place of the host's authorities
 	CertFile   string // PEM, the agent's own certificate
 	KeyFile    string // PEM, its key
+
+	Interval  time.Duration // there is at most one report in it; 0 is a second
+	Heartbeat time.Duration // a report is sent after this long although nothing changed; 0 is half a minute
 }
 
 // Kind makes clients of one kind. It checks the configuration and reaches out to nobody.
