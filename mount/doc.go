@@ -1,7 +1,7 @@
 // Package mount joins directories to targets in the mount namespace of the
-// calling process: it opens paths safely, makes mounts detached with all their
-// attributes, attaches and detaches them, finds out what is mounted, and measures
-// and removes trees.
+// calling process, or of another (Namespace): it opens paths safely, makes mounts
+// detached with all their attributes, attaches, flips and detaches them, finds out
+// what is mounted, and measures and removes trees.
 //
 // It is not for deciding: it knows no volume, no task and no journal, keeps no
 // state and never retries in the background. What should be mounted where is

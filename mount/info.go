@@ -30,6 +30,7 @@ type Info struct {
 	NoExec       bool
 	IDMapped     bool // it shows files as those of others, see Attributes.IDMap
 	Private      bool // neither sends mounts to other namespaces nor takes theirs
+	Shared       bool // sends them
 }
 
 // Lookup returns the mount that an open file lies on. Its error is
@@ -127,6 +128,7 @@ func statmount(id uint64, buf *[]byte) (Info, error) {
 		NoExec:   m.Attr&unix.MOUNT_ATTR_NOEXEC != 0,
 		IDMapped: m.Attr&unix.MOUNT_ATTR_IDMAP != 0,
 		Private:  m.Propagation&(unix.MS_SHARED|unix.MS_SLAVE) == 0,
+		Shared:   m.Propagation&unix.MS_SHARED != 0,
 	}, nil
 }
 
@@ -136,11 +138,15 @@ func mountinfoTable(filter mountinfo.FilterFunc) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fromMountinfos(entries), nil
+}
+
+func fromMountinfos(entries []*mountinfo.Info) []Info {
 	table := make([]Info, 0, len(entries))
 	for _, e := range entries {
 		table = append(table, fromMountinfo(e))
 	}
-	return table, nil
+	return table
 }
 
 // fromMountinfo turns an entry of mountinfo into what statmount would say.
@@ -159,5 +165,6 @@ func fromMountinfo(e *mountinfo.Info) Info {
 		NoExec:   has("noexec"),
 		IDMapped: has("idmapped"),
 		Private:  !strings.Contains(e.Optional, "shared:") && !strings.Contains(e.Optional, "master:"),
+		Shared:   strings.Contains(e.Optional, "shared:"),
 	}
 }

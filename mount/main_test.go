@@ -12,7 +12,10 @@ import (
 	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { mounttest.Main(m) }
+func TestMain(m *testing.M) {
+	runTask()
+	mounttest.Main(m)
+}
 
 // mustOpen opens a trusted directory until the test ends.
 func mustOpen(t testing.TB, path string) *os.File {

@@ -24,6 +24,11 @@ import (
 // Nothing is synced; mount points are void after a power cut anyway. After an
 // error the directories made so far stay.
 func MkdirBeneath(root *os.File, path string, perm fs.FileMode) (parent *os.File, name string, err error) {
+	return mkdirAll(root, path, perm, OpenBeneath)
+}
+
+// mkdirAll is MkdirBeneath with what opens each directory on the way.
+func mkdirAll(root *os.File, path string, perm fs.FileMode, open openDir) (parent *os.File, name string, err error) {
 	if !fs.ValidPath(path) || path == "." {
 		err := fmt.Errorf("%q is not a clean path beneath it: %w", path, unix.EINVAL)
 		return nil, "", &fs.PathError{Op: "mkdir", Path: root.Name(), Err: err}
@@ -38,7 +43,7 @@ func MkdirBeneath(root *os.File, path string, perm fs.FileMode) (parent *os.File
 		if !more {
 			break
 		}
-		parent, err = descend(parent, first, perm)
+		parent, err = descend(parent, first, perm, open)
 		name = rest
 	}
 	if err == nil {
@@ -51,13 +56,16 @@ func MkdirBeneath(root *os.File, path string, perm fs.FileMode) (parent *os.File
 	return parent, name, nil
 }
 
+// openDir is OpenBeneath or OpenOver.
+type openDir func(dir *os.File, name string) (*os.File, error)
+
 // descend opens the directory name in dir, making it when it is missing, and
 // closes dir. After an error it returns dir still open.
-func descend(dir *os.File, name string, perm fs.FileMode) (*os.File, error) {
-	next, err := OpenBeneath(dir, name)
+func descend(dir *os.File, name string, perm fs.FileMode, open openDir) (*os.File, error) {
+	next, err := open(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = mkdir(dir, name, perm); err == nil {
-			next, err = OpenBeneath(dir, name)
+			next, err = open(dir, name)
 		}
 	}
 	if err != nil {

@@ -66,6 +66,19 @@ func RequireKernel(t testing.TB, release string) {
 	}
 }
 
+// RequireFuse skips unless the test may mount filesystems whose server it is itself. The
+// name of the thing is "fuse".
+func RequireFuse(t testing.TB) {
+	t.Helper()
+	RequireRoot(t)
+	RequireMounts(t)
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		Skip(t, "fuse", err.Error())
+	}
+	f.Close()
+}
+
 // rootProblem says why the process is not root in the initial user namespace.
 func rootProblem() error {
 	if uid := os.Getuid(); uid != 0 {

@@ -70,6 +70,16 @@ func Open(path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// Openat is openat(2) of a path that follows links like any other program: for /proc.
+func Openat(dir *os.File, path string, flags int) (*os.File, error) {
+	fd, err := openFD(func() (int, error) { return unix.Openat(int(dir.Fd()), path, flags|unix.O_CLOEXEC, 0) })
+	runtime.KeepAlive(dir)
+	if err != nil {
+		return nil, pathError("openat", dir, path, err)
+	}
+	return os.NewFile(uintptr(fd), Join(dir, path)), nil
+}
+
 // Openat2 is openat2(2), Linux 5.6. EAGAIN, the kernel's answer when a rename
 // or mount elsewhere disturbed the resolution, is retried a bounded number of
 // times.
