@@ -205,13 +205,17 @@ func (o Acknowledge) apply(d *draft) error {
 	return nil
 }
 
-// compareAge puts operations at work before others, and older ones first.
+// compareAge puts operations at work before others, those that whoever asked knows the end
+// of next, and older ones first.
 func compareAge(a, b *OperationStatus) int {
 	rank := func(o *OperationStatus) int {
-		if o.State == OperationPending {
+		switch {
+		case o.State == OperationPending:
 			return 0
+		case o.Acknowledged:
+			return 1
 		}
-		return 1
+		return 2
 	}
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 }

@@ -20,8 +20,8 @@ type Volume struct {
 	Size          resource.Bytes    `json:"size"`
 	Shared        bool              `json:"shared"`
 	OneWriter     bool              `json:"one_writer,omitempty"` // one task may write, any number read
-	State         string            `json:"state"` // creating, ready, destroying, lost or unavailable
-	Phase         volume.Phase      `json:"phase"` // as recorded: creating, ready or destroying
+	State         string            `json:"state"`                // creating, ready, destroying, lost or unavailable
+	Phase         volume.Phase      `json:"phase"`                // as recorded: creating, ready or destroying
 	Fault         *Fault            `json:"fault,omitempty"`
 	Created       time.Time         `json:"created"`
 	ContainerPath string            `json:"container_path"` // where it is mounted unless a task says otherwise
