@@ -6,10 +6,10 @@ DESTDIR ?=
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
 # Packages that the tests need besides Go and make: a C compiler for the race detector,
-# systemd-analyze for the units, mkfs for loop images, unshare for the demo.
-APT      = gcc libc6-dev util-linux systemd xfsprogs e2fsprogs
+# systemd-analyze for the units, mkfs for loop images, unshare for the demo, a real etcd.
+APT      = gcc libc6-dev util-linux systemd xfsprogs e2fsprogs btrfs-progs etcd-server
 # What this machine provides, so that a test which skips for want of it fails instead.
-REQUIRE  = $(if $(filter 0,$(shell id -u)),root$(comma)mounts$(comma)loop$(comma)ext4$(comma)xfs$(comma))systemd-analyze
+REQUIRE  = $(if $(filter 0,$(shell id -u)),root$(comma)mounts$(comma)loop$(comma)ext4$(comma)xfs$(comma)btrfs$(comma))systemd-analyze$(comma)etcd
 comma   := ,
 
 # How long each fuzz target runs.
@@ -33,7 +33,7 @@ demo: build ## the main job on a throw-away pool, step by step; as root or in a 
 	@testdata/demo/demo bin/tenon
 
 test: ## all tests of this machine; those that need root run when root
-	$(if $(CC_FOUND),CGO_ENABLED=1) $(GO) test $(if $(CC_FOUND),-race) -shuffle=on -timeout 15m ./... ./testdata/vm/vdisk
+	$(if $(CC_FOUND),CGO_ENABLED=1) $(GO) test $(if $(CC_FOUND),-race) -shuffle=on -timeout 15m ./... ./testdata/vm/vdisk ./testdata/master/receiver
 
 fuzz: ## every fuzz target for FUZZTIME each, as many at once as there are processors
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort -u | \
@@ -67,7 +67,7 @@ tidy: ## go.mod and go.sum are as go mod tidy leaves them
 	$(GO) mod tidy -diff
 
 vet: ## go vet, for amd64 and arm64
-	$(GO) vet ./... ./testdata/vm/vdisk ./testdata/vm/pcwriter
+	$(GO) vet ./... ./testdata/vm/vdisk ./testdata/vm/pcwriter ./testdata/master/receiver
 	GOARCH=arm64 $(GO) vet ./...
 
 staticcheck: ## staticcheck, the version that go.mod pins
