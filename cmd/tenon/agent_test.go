@@ -116,17 +116,17 @@ func TestAnAgentThatCannotServeTLSDoesNotStart(t *testing.T) {
 	})
 	cfg := configured(t, dir, "tls_listen = '127.0.0.1:0'\ntls_cert = '/nowhere/cert'\ntls_key = '/nowhere/key'\ntls_client_ca = '/nowhere/ca'")
 	lns, err := listeners(cfg, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "serve TLS at 127.0.0.1:0: stat /nowhere/cert") || lns != nil {
+	if err == nil || !strings.Contains(err.Error(), "serve TLS at 127.0.0.1:0: stat /nowhere/cert") || lns.api != nil {
 		t.Errorf("got %v, %v; want an error that names the file", lns, err)
 	}
 	if conn, err := net.Dial("unix", cfg.Socket); err == nil {
 		t.Errorf("the socket is served all the same: %v", conn.Close())
 	}
 	cfg.TLSListen = ""
-	if lns, err = listeners(cfg, nil); err != nil || len(lns) != 1 {
+	if lns, err = listeners(cfg, nil); err != nil || len(lns.api) != 1 || lns.pollers != nil || lns.csi != nil {
 		t.Fatalf("without TLS: %v, %v; want one listener", lns, err)
 	}
-	if err := lns[0].Close(); err != nil {
+	if err := lns.close(); err != nil {
 		t.Error(err)
 	}
 }

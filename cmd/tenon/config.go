@@ -33,10 +33,14 @@ func configCheckCommand() *cli.Command {
 		Description: "Looks at the file alone, not at the environment.\n\nEXAMPLES:\n   tenon config check /etc/tenon/tenon.toml",
 		Action: func(c *cli.Context) error {
 			file := c.Args().First()
-			if _, err := config.Load(config.Default(), config.Sources{File: file}); err != nil {
+			cfg, err := config.Load(config.Default(), config.Sources{File: file})
+			if err == nil {
+				_, err = membersOf(cfg)
+			}
+			if err != nil {
 				return usageError{err}
 			}
-			_, err := fmt.Fprintf(c.App.Writer, "%s: nothing is wrong with it\n", file)
+			_, err = fmt.Fprintf(c.App.Writer, "%s: nothing is wrong with it\n", file)
 			return err
 		},
 	}

@@ -14,7 +14,7 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
-		Usage:       "show the agent, its disks, reservations and faults",
+		Usage:       "show the agent, its disks, reservations, masters and faults",
 		Description: "EXAMPLES:\n   tenon status\n   tenon status --output json",
 		Action: func(c *cli.Context) error {
 			st, err := newClient(c).Status(c.Context)
@@ -45,10 +45,30 @@ func (p *page) status(st wire.Status) {
 		p.line("")
 		p.reservations(st.Reservations)
 	}
+	if len(st.Masters) > 0 {
+		p.line("")
+		p.masters(st.Masters)
+	}
 	if len(st.Faults) > 0 {
 		p.line("")
 		p.faults(st)
 	}
+}
+
+func (p *page) masters(list []wire.Master) {
+	var rows [][]string
+	for _, m := range list {
+		row := []string{clean(m.Name), clean(m.URL), p.paint(green, "connected"), "", ""}
+		if !m.Connected {
+			heard := "never"
+			if !m.LastContact.IsZero() {
+				heard = p.age(m.LastContact) + " ago"
+			}
+			row = append(row[:2], p.paint(red, "lost"), heard, clean(m.LastError))
+		}
+		rows = append(rows, row)
+	}
+	p.table([]column{{"master", false}, {"at", false}, {"state", false}, {"heard from", false}, {"reason", false}}, rows)
 }
 
 func counts(n wire.Counts) string {
