@@ -144,7 +144,8 @@ func startTask(t testing.TB, propagation string, attr *syscall.SysProcAttr) *tas
 	}
 	attr.Cloneflags |= syscall.CLONE_NEWNS
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), taskEnv+"="+propagation)
+	// Of a race detector: it has nothing to wait for at the end.
+	cmd.Env = append(os.Environ(), taskEnv+"="+propagation, "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr, cmd.Stderr = attr, os.Stderr
 	theirs, ask := mustPipe(t)
 	answers, theirOut := mustPipe(t)
