@@ -31,7 +31,15 @@ import (
 //	fails N ARG…   run tenon, which must exit with N
 //	tmpfs DIR      make a directory and mount a file system of 64 MiB there, until the end
 //	config FILE    configure the agent's disks otherwise, and what else FILE says; $WORK is
-//	               the script's directory, $DISK that of disks
+//	               the script's directory, $DISK that of disks, $MASTER and $POLL addresses
+//	eventually PATTERN ARG…
+//	               run a program until its output matches
+//	receiver       start the master at $MASTER, which knows the agent by "secret"; or stop it
+//	order ID FILE  give it an order for the agent
+//	csi …          ask at the CSI socket, kubelet/csi.sock
+//	certify        make tls.pem
+//	poll METHOD PATH [TOKEN]
+//	               ask at $POLL, and put the status line and the body into "polled"
 //	got FILE       write stdout or a file to "got", with what differs each time replaced
 func TestScripts(t *testing.T) {
 	mounttest.RequireRoot(t)
@@ -49,6 +57,13 @@ func TestScripts(t *testing.T) {
 			"tmpfs":    tmpfs,
 			"config":   setConfig,
 			"got":      got,
+
+			"eventually": eventually,
+			"receiver":   receiver,
+			"order":      order,
+			"csi":        csiCall,
+			"certify":    certify,
+			"poll":       poll,
 		},
 	})
 }
@@ -59,6 +74,9 @@ type testHost struct {
 	path  string // PATH of the environment
 	agent *exec.Cmd
 	log   *os.File
+
+	receiver *exec.Cmd
+	addrs    *strings.Replacer // puts addresses for $MASTER and $POLL
 }
 
 func hostOf(ts *testscript.TestScript) *testHost {
@@ -79,6 +97,9 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("MESOS", mesos)
 	env.Setenv("TENON_SOCKET", h.at("s"))
 	env.Setenv("DISK", h.disk())
+	if err := h.setAddresses(env); err != nil {
+		return err
+	}
 	env.Defer(func() {
 		if t, ok := env.T().(testing.TB); ok {
 			h.cleanUp(t)
@@ -89,6 +110,22 @@ func setUp(env *testscript.Env) error {
 	}
 	disks := fmt.Sprintf("pool_size = \"4GiB\"\n\n[[disk]]\npath = %q\nsize = \"1GiB\"\n", h.disk())
 	return os.WriteFile(h.at("tenon.toml"), []byte(h.config()+disks), 0o600)
+}
+
+// setAddresses finds addresses for a master and for pollers.
+func (h *testHost) setAddresses(env *testscript.Env) error {
+	master, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	poll, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	env.Setenv("MASTER", master)
+	env.Setenv("POLL", poll)
+	h.addrs = strings.NewReplacer("$MASTER", master, "$POLL", poll)
+	return nil
 }
 
 // config is the configuration, but for the sizes of disks.
@@ -166,6 +203,9 @@ func (h *testHost) cleanUp(t testing.TB) {
 	if h.agent != nil {
 		_ = h.end(syscall.SIGKILL)
 	}
+	if err := h.endReceiver(); err != nil {
+		t.Error(err)
+	}
 	for _, point := range h.attached(t) {
 		if err := syscall.Unmount(point, syscall.MNT_DETACH); err != nil {
 			t.Errorf("unmount %s: %v", point, err)
@@ -195,14 +235,14 @@ func (h *testHost) endTasks(t testing.TB) {
 	}
 }
 
-// attached are the mounts beneath the sandbox root.
+// attached are the mounts beneath the sandbox root, and where CSI publishes.
 func (h *testHost) attached(t testing.TB) (points []string) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Error(err)
 	}
 	for line := range strings.Lines(string(table)) {
-		if point := strings.Fields(line)[4]; strings.HasPrefix(point, h.at("sandboxes")+"/") {
+		if point := strings.Fields(line)[4]; strings.HasPrefix(point, h.at("sandboxes")+"/") || strings.HasPrefix(point, h.at("kubelet")+"/") {
 			points = append(points, point)
 		}
 	}
@@ -235,7 +275,7 @@ func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 // setConfig changes the configuration.
 func setConfig(ts *testscript.TestScript, _ bool, args []string) {
 	h := hostOf(ts)
-	ts.Check(os.WriteFile(h.at("tenon.toml"), []byte(h.config()+strings.NewReplacer("$DISK", h.disk(), "$WORK", h.dir).Replace(ts.ReadFile(args[0]))), 0o600))
+	ts.Check(os.WriteFile(h.at("tenon.toml"), []byte(h.config()+strings.NewReplacer("$DISK", h.disk(), "$WORK", h.dir).Replace(h.addrs.Replace(ts.ReadFile(args[0])))), 0o600))
 }
 
 // masks are what differs each time, and what stands for it. Numbers in columns keep

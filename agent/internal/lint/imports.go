@@ -131,7 +131,7 @@ var restricted = []struct {
 		reason:  "commands speak to the agent through its API; only offline inspection reads the journal",
 		within:  "cmd/...",
 		allowed: map[string]string{
-			"cmd/tenon/agent.go":       "opens the journal of the agent that it starts",
+			"cmd/tenon/serve.go":       "opens the journal of the agent that it starts",
 			"cmd/tenon/checkpoint*.go": "show and verify of a journal that no agent holds",
 		},
 		tests: true,
