@@ -51,6 +51,8 @@ vm: build ## tests that need another kernel or systemd as PID 1, in virtual mach
 	testdata/vm/run-in-vm -e uml -S -E TENON_TEST_REQUIRE=systemd -- bin/systemd.test -test.run=UnderSystemd
 	rm -rf bin/dest && $(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/bin/dest
 	testdata/vm/run-in-vm -e uml -S -f bin/dest:/payload/dest -- testdata/vm/service
+	$(GO) test -c -o bin/quota.test ./isolator/quota
+	testdata/vm/quota bin/quota.test -test.bench=.
 	testdata/vm/selftest uml host
 
 bench-smoke: ## every benchmark compiles and runs once

@@ -22,6 +22,7 @@ const (
 	itemRelation = 246 // BTRFS_QGROUP_RELATION_KEY: (group, , group), both ways
 
 	iocTreeSearch = 0xd0009411 // BTRFS_IOC_TREE_SEARCH
+	iocTreeFind   = 0xc0709411 // BTRFS_IOC_TREE_SEARCH_V2
 )
 
 // key names an item of a tree; items are in the order of object, kind and offset.
@@ -31,8 +32,8 @@ type key struct {
 	offset uint64
 }
 
-// searchArgs is struct btrfs_ioctl_search_args.
-type searchArgs struct {
+// searchKey is struct btrfs_ioctl_search_key.
+type searchKey struct {
 	tree                       uint64
 	minObject, maxObject       uint64
 	minOffset, maxOffset       uint64
@@ -40,7 +41,20 @@ type searchArgs struct {
 	minKind, maxKind           uint32
 	items                      uint32
 	_                          [9]uint32
-	buf                        [3992]byte
+}
+
+// searchArgs is struct btrfs_ioctl_search_args, for many items.
+type searchArgs struct {
+	searchKey
+	buf [3992]byte
+}
+
+// findArgs is struct btrfs_ioctl_search_args_v2, for one item: most of the cost of a
+// search is that of its memory. A root (439 bytes) is the largest that is looked for.
+type findArgs struct {
+	searchKey
+	size uint64
+	buf  [512]byte
 }
 
 // itemHeader is how long struct btrfs_ioctl_search_header is: transaction, object,
@@ -54,10 +68,11 @@ func (g groups) find(tree uint64, k key) (item []byte, err error) {
 	if k.kind == itemRoot {
 		last = math.MaxUint64
 	}
-	args := searchFor(tree, k, last)
-	args.items = 1
-	if err := g.search(args); err != nil || args.items == 0 {
-		return nil, err
+	args := findArgs{searchKey: searchFor(tree, k, last, 1)}
+	args.size = uint64(len(args.buf))
+	err = ioctl(g.dir, "BTRFS_IOC_TREE_SEARCH_V2", iocTreeFind, unsafe.Pointer(&args))
+	if err != nil || args.items == 0 {
+		return nil, searchError(tree, err)
 	}
 	_, item, _ = nextItem(args.buf[:])
 	return item, nil
@@ -67,10 +82,10 @@ func (g groups) find(tree uint64, k key) (item []byte, err error) {
 // last, in order. The item is valid during the call.
 func (g groups) each(tree uint64, k key, last uint64, f func(k key, item []byte)) error {
 	for {
-		args := searchFor(tree, k, last)
-		args.items = math.MaxUint32
-		if err := g.search(args); err != nil || args.items == 0 {
-			return err
+		args := searchArgs{searchKey: searchFor(tree, k, last, math.MaxUint32)}
+		err := ioctl(g.dir, "BTRFS_IOC_TREE_SEARCH", iocTreeSearch, unsafe.Pointer(&args))
+		if err != nil || args.items == 0 {
+			return searchError(tree, err)
 		}
 		rest := args.buf[:]
 		for range args.items {
@@ -85,18 +100,18 @@ func (g groups) each(tree uint64, k key, last uint64, f func(k key, item []byte)
 	}
 }
 
-// searchFor asks for the items of one object and kind.
-func searchFor(tree uint64, k key, last uint64) *searchArgs {
-	return &searchArgs{
+// searchFor asks for the first items of one object and kind.
+func searchFor(tree uint64, k key, last uint64, items uint32) searchKey {
+	return searchKey{
 		tree: tree, minObject: k.object, maxObject: k.object, minKind: k.kind, maxKind: k.kind,
-		minOffset: k.offset, maxOffset: last, maxTransac: math.MaxUint64,
+		minOffset: k.offset, maxOffset: last, maxTransac: math.MaxUint64, items: items,
 	}
 }
 
-// search is ioctl BTRFS_IOC_TREE_SEARCH. A filesystem without quotas has no tree of them.
-func (g groups) search(args *searchArgs) error {
-	err := ioctl(g.dir, "BTRFS_IOC_TREE_SEARCH", iocTreeSearch, unsafe.Pointer(args))
-	if args.tree == treeQuota && errors.Is(err, unix.ENOENT) {
+// searchError says of the error for a filesystem without a tree of quotas that they are
+// off.
+func searchError(tree uint64, err error) error {
+	if tree == treeQuota && errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%w: %w", ErrOff, err)
 	}
 	return err
