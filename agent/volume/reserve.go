@@ -2,6 +2,8 @@ package volume
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"tenon/agent/resource"
@@ -76,14 +78,22 @@ func (o Reserve) update(d *draft) error {
 			return refuse(ErrInvalid, "Invalid source: %s", err)
 		}
 	}
+	source, err := d.amounts(o.Source)
+	if err != nil {
+		return err
+	}
+	target, err := d.amounts(o.Resources)
+	if err != nil {
+		return err
+	}
 	from, to := o.Source[0].Reservations, o.Resources[0].Reservations
 	switch {
 	case mixed(o.Source) || mixed(o.Resources):
 		return refuse(ErrInvalid, "reserve: Mixed reservations are not supported: all of the source, and all of what it is to be, "+
 			"must have one and the same reservation")
-	case !unreserved(o.Source).Equal(unreserved(o.Resources)):
+	case !maps.Equal(source, target):
 		return refuse(ErrInvalid, "reserve: Source and target resources should refer to identical resource quantities: %s is not %s",
-			unreserved(o.Source), unreserved(o.Resources))
+			d.amountsText(source), d.amountsText(target))
 	case !resource.EqualStacks(base(from), base(to)):
 		return refuse(ErrInvalid, "reserve: %s would become %s, but static reservations are the configuration's to change",
 			o.Source[0], o.Resources[0])
@@ -101,14 +111,31 @@ func mixed(rs []resource.Resource) bool {
 	return false
 }
 
-// unreserved is the sum of resources without any reservation.
-func unreserved(rs []resource.Resource) resource.Set {
-	var sum resource.Set
+// amounts sums resources by disk, whatever they are reserved to. All must be of disks that
+// there are, which are few: the cost is that of the resources.
+func (d *draft) amounts(rs []resource.Resource) (map[string]resource.Scalar, error) {
+	sums := map[string]resource.Scalar{}
 	for _, r := range rs {
-		r.Reservations = nil
-		sum = sum.Add(r)
+		disk, err := d.diskOf(r)
+		if err != nil {
+			return nil, err
+		}
+		sum, fits := sums[disk.Key].Add(r.Scalar)
+		if !fits {
+			return nil, refuse(ErrInvalid, "reserve: %s and what else is named of its disk are more than anything can be", r)
+		}
+		sums[disk.Key] = sum
 	}
-	return sum
+	return sums, nil
+}
+
+// amountsText words sums of disks as Mesos does.
+func (d *draft) amountsText(sums map[string]resource.Scalar) string {
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(sums)) {
+		texts = append(texts, d.Describe(Account{Disk: key, Free: sums[key]}).String())
+	}
+	return strings.Join(texts, "; ")
 }
 
 // checkReservations checks what RESERVE and UNRESERVE have in common.

@@ -11,6 +11,13 @@ func again(source, to resource.Resource) Reserve {
 	return Reserve{Source: []resource.Resource{source}, Resources: []resource.Resource{to}}
 }
 
+// nowhere puts a resource on a disk that no machine has.
+func nowhere(r resource.Resource, root string) resource.Resource {
+	r = on(r)
+	r.Disk.Source.Path = &resource.Root{Root: &root}
+	return r
+}
+
 // refined pushes a dynamic reservation on the static one of role web.
 func refined(r resource.Resource, role string) resource.Resource {
 	return static(r).PushReservation(dynamicFor(role))
@@ -56,12 +63,18 @@ func TestReserveWithASourceIsRefused(t *testing.T) {
 	t.Parallel()
 	list := func(rs ...resource.Resource) []resource.Resource { return rs }
 	given := ops(reserve(mib(50, "a"), mib(50, "b"), on(mib(50, "a"))))
+	huge := mib(0, "a")
+	huge.Scalar = resource.MaxScalar
 	const other, mixed = "Source and target resources should refer to identical resource quantities", "Mixed reservations are not supported"
 	for _, c := range []refused{
 		{name: "to nothing", given: given, ops: ops(Reserve{Source: list(mib(5, "a"))}), kind: ErrInvalid, words: "Operation contains no resources"},
 		{name: "more than the source", given: given, ops: ops(again(mib(5, "a"), mib(6, "b"))), kind: ErrInvalid, words: other},
 		{name: "less than the source", given: given, ops: ops(again(mib(5, "a"), mib(4, "b"))), kind: ErrInvalid, words: other},
 		{name: "on another disk", given: given, ops: ops(again(mib(5, "a"), on(mib(5, "b")))), kind: ErrInvalid, words: other},
+		{name: "on another disk, in Mesos' words", given: given, ops: ops(again(mib(5, "a"), on(mib(5, "b")))), kind: ErrInvalid, words: "quantities: disk:5 is not disk[PATH:/mnt/d]:5"},
+		{name: "of a disk that is not there, whatever it is to be", given: given, ops: ops(again(nowhere(mib(5, "a"), "/1"), mib(6, "b"))), kind: ErrNotFound, words: "this agent has no disk PATH:/1"},
+		{name: "to a disk that is not there", given: given, ops: ops(again(mib(6, "a"), nowhere(mib(5, "b"), "/1"))), kind: ErrNotFound, words: "this agent has no disk PATH:/1"},
+		{name: "more than can be counted", given: given, ops: ops(Reserve{Source: list(huge, huge), Resources: list(huge, huge)}), kind: ErrInvalid, words: "more than anything can be"},
 		{name: "from several reservations", given: given, ops: ops(Reserve{Source: list(mib(5, "a"), mib(5, "b")), Resources: list(mib(10, "c"))}), kind: ErrInvalid, words: mixed},
 		{name: "to several reservations", given: given, ops: ops(Reserve{Source: list(mib(10, "a")), Resources: list(mib(5, "c"), mib(5, "d"))}), kind: ErrInvalid, words: mixed},
 		{name: "to what is unreserved", given: given, ops: ops(again(mib(5, "a"), mib(5))), kind: ErrInvalid, words: "is not dynamically reserved"},
