@@ -3,8 +3,10 @@ package mount
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,28 +18,46 @@ import (
 const (
 	// maxUsers is how many users of a busy mount are named.
 	maxUsers = 16
+	// maxFiles is how many files of each are named.
+	maxFiles = 4
 	// maxLooks is how many links of /proc are looked at to find them; some
 	// 2 µs each.
 	maxLooks = 200_000
 )
 
+// opRemount is the BusyError.Op for which only writers are in the way.
+const opRemount = "remount"
+
 // User is a process that keeps a mount busy.
 type User struct {
 	PID     int
 	Command string // the kernel's short name of it
+
+	// Files are what it has open for writing there, a bounded number of them, by their
+	// paths in its own mount namespace. It is for "remount" alone.
+	Files []string
 }
 
 // String names the process for messages.
-func (u User) String() string { return fmt.Sprintf("%d (%s)", u.PID, u.Command) }
+func (u User) String() string {
+	s := fmt.Sprintf("%d (%s)", u.PID, u.Command)
+	if len(u.Files) > 0 {
+		s += " with " + strings.Join(u.Files, ", ") + " open for writing"
+	}
+	return s
+}
 
 // BusyError says that a mount is in use and by what, as far as that could be
 // seen: a bounded number is named, and users inside the kernel (a loop device,
 // a swap file) never are. It is unix.EBUSY to errors.Is.
 type BusyError struct {
-	Op     string   // what was tried: "detach", "remount", "unmount"
-	Path   string   // where
-	Users  []User   // processes with a directory, file, program or mapping on it
-	Mounts []string // what is mounted beneath it
+	Op   string // what was tried: "detach", "remount", "unmount"
+	Path string // where
+
+	// Users are processes with a directory, file, program or mapping on it; for "remount",
+	// those that may write to it or to what is mounted beneath it.
+	Users  []User
+	Mounts []string // what is mounted beneath it; empty for "remount"
 }
 
 // Error is one sentence that names what uses the mount.
@@ -69,17 +89,31 @@ func busy(op string, parent *os.File, name string, err error) error {
 	if err != nil {
 		return errors.Join(b, err)
 	}
-	b.Users = findUsers(st.MountID)
-	b.Mounts = mountsBeneath(st.MountID)
+	table, err := Table()
+	if err != nil {
+		table = nil // EBUSY is told, with what is known
+	}
+	b.explain(st.MountID, table)
 	return b
 }
 
-// mountsBeneath lists where the children of a mount are mounted.
-func mountsBeneath(id uint64) []string {
-	table, err := Table()
-	if err != nil {
-		return nil // the caller reports EBUSY, with what is known
+// explain finds out what keeps the mount with the given ID busy. The table is that of the
+// namespace where the mount is; processes are looked for in the agent's /proc, whatever
+// namespace they are in.
+func (b *BusyError) explain(id uint64, table []Info) {
+	s := scan{mounts: map[uint64]bool{id: true}, left: maxLooks}
+	if b.Op == opRemount {
+		// All that is mounted beneath was to become read-only too.
+		s.writers = true
+		s.addBeneath(table)
+	} else {
+		b.Mounts = mountsBeneath(id, table)
 	}
+	b.Users = s.users()
+}
+
+// mountsBeneath lists where the children of a mount are mounted.
+func mountsBeneath(id uint64, table []Info) []string {
 	var points []string
 	for _, m := range table {
 		if m.ParentID == id && m.ID != id && len(points) < maxUsers {
@@ -89,20 +123,42 @@ func mountsBeneath(id uint64) []string {
 	return points
 }
 
-// findUsers looks for the processes that hold something on a mount.
-func findUsers(id uint64) []User {
+// scan is a search of /proc for those who hold something on one of some mounts.
+type scan struct {
+	mounts  map[uint64]bool
+	writers bool // only what is open for writing counts
+	left    int  // looks that may still be taken
+}
+
+// addBeneath adds to the mounts all that are beneath them.
+func (s *scan) addBeneath(table []Info) {
+	for found := true; found; {
+		found = false
+		for _, m := range table {
+			if s.mounts[m.ParentID] && !s.mounts[m.ID] {
+				s.mounts[m.ID], found = true, true
+			}
+		}
+	}
+}
+
+// users are the processes that hold something on the mounts.
+func (s *scan) users() []User {
 	processes, err := readNames("/proc")
 	if err != nil {
 		return nil // as above
 	}
-	s := scan{mount: id, left: maxLooks}
 	var users []User
 	for _, name := range processes {
 		pid, err := strconv.Atoi(name)
-		if err != nil || !s.uses(filepath.Join("/proc", name)) {
+		if err != nil {
 			continue
 		}
-		users = append(users, User{PID: pid, Command: command(name)})
+		uses, files := s.process(filepath.Join("/proc", name))
+		if !uses {
+			continue
+		}
+		users = append(users, User{PID: pid, Command: command(name), Files: files})
 		if len(users) == maxUsers {
 			break
 		}
@@ -110,43 +166,109 @@ func findUsers(id uint64) []User {
 	return users
 }
 
-// scan is a search of /proc for holders of a mount.
-type scan struct {
-	mount uint64
-	left  int // looks that may still be taken
+// process looks at one by its directory in /proc; one that ends meanwhile holds nothing.
+func (s *scan) process(proc string) (uses bool, files []string) {
+	if s.writers {
+		files = s.writes(proc)
+		return len(files) > 0, files
+	}
+	return s.uses(proc), nil
 }
 
-// uses reports whether the process with the given directory in /proc holds
-// something on the mount. A process that ends meanwhile does not.
+// uses reports whether a process holds anything on the mounts.
 func (s *scan) uses(proc string) bool {
 	for _, link := range []string{"cwd", "root", "exe"} {
 		if s.on(filepath.Join(proc, link)) {
 			return true
 		}
 	}
-	for _, links := range []string{"fd", "map_files"} {
-		dir := filepath.Join(proc, links)
-		names, err := readNames(dir)
-		if err != nil {
-			continue
-		}
-		for _, name := range names {
-			if s.on(filepath.Join(dir, name)) {
-				return true
-			}
+	for link := range openLinks(proc) {
+		if s.on(link) {
+			return true
 		}
 	}
 	return false
 }
 
-// on reports whether a link of /proc leads to the mount.
+// writes lists files on the mounts that a process may write to: by a descriptor or by a
+// mapping, which keeps the mount busy after the descriptor was closed.
+func (s *scan) writes(proc string) (files []string) {
+	for link := range openLinks(proc) {
+		if !s.on(link) || !opensForWriting(link) {
+			continue
+		}
+		file, err := os.Readlink(link)
+		if err == nil && !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+		if len(files) == maxFiles {
+			break
+		}
+	}
+	return files
+}
+
+// openLinks are the links of /proc to all files that a process has open or mapped.
+func openLinks(proc string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, links := range []string{"fd", "map_files"} {
+			dir := filepath.Join(proc, links)
+			names, err := readNames(dir)
+			if err != nil {
+				continue
+			}
+			for _, name := range names {
+				if !yield(filepath.Join(dir, name)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// opensForWriting reports whether the file behind a link of openLinks can be written to by
+// it. The permissions of a link to a descriptor say so (fs/proc/fd.c). Those of a link to a
+// mapping may be of one that had the same addresses before.
+func opensForWriting(link string) bool {
+	dir, name := filepath.Split(link)
+	if filepath.Base(dir) == "map_files" {
+		return mapsForWriting(filepath.Join(dir, "../maps"), name)
+	}
+	st, err := os.Lstat(link)
+	return err == nil && st.Mode().Perm()&0o200 != 0
+}
+
+// mapsForWriting reports whether the mapping at the given addresses is shared and can be
+// written to, by a file as proc_pid_maps(5) describes it.
+func mapsForWriting(maps, addresses string) bool {
+	text, err := os.ReadFile(maps)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		at, rest, _ := strings.Cut(line, " ")
+		perms, _, _ := strings.Cut(rest, " ")
+		if len(perms) == 4 && perms[1] == 'w' && perms[3] == 's' && unpadded(at) == addresses {
+			return true
+		}
+	}
+	return false
+}
+
+// unpadded is "start-end" without the zeros by which maps differs from map_files.
+func unpadded(addresses string) string {
+	start, end, _ := strings.Cut(addresses, "-")
+	return strings.TrimLeft(start, "0") + "-" + strings.TrimLeft(end, "0")
+}
+
+// on reports whether a link of /proc leads to one of the mounts.
 func (s *scan) on(link string) bool {
 	if s.left == 0 {
 		return false
 	}
 	s.left--
 	id, err := sys.MountOf(link)
-	return err == nil && id == s.mount
+	return err == nil && s.mounts[id]
 }
 
 // command is the short name of a process, or empty when it has ended.

@@ -162,7 +162,7 @@ func TestTheNumberOfUsersNamedIsBounded(t *testing.T) {
 		t.Errorf("got error %v, want a *BusyError with %d users", err, maxUsers)
 	}
 	s := scan{left: 1}
-	s.uses("/proc/self")
+	s.process("/proc/self")
 	if s.left != 0 || s.on("/proc/self/cwd") {
 		t.Errorf("looked on after the last look; %d left", s.left)
 	}

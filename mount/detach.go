@@ -58,24 +58,48 @@ func (t *Tree) Detach() error {
 	return err
 }
 
+// ErrShared is the cause when a mount is not changed because it has copies in other
+// namespaces, or other places, that would not follow (mount_namespaces(7), shared subtrees).
+var ErrShared = errors.New("copies of the mount elsewhere would not follow")
+
 // SetReadOnly makes the topmost mount on the entry name of parent read-only, or
 // writable again, for everybody who uses it. It is for mounts that Attach made:
 // it lifts the read-only attribute whoever set it, and cannot make a read-only
 // filesystem writable.
 //
-// It fails with a *BusyError while a file is open for writing, in which case
-// nothing has changed. Setting what is set is nil. Linux 5.12.
+// All that is mounted beneath it becomes read-only with it, or nothing does. What is
+// beneath is left alone when it becomes writable again, since who made that read-only
+// is not known.
+//
+// It fails with a *BusyError while a file is open for writing, and with ErrShared on a mount
+// that propagates, in which cases nothing has changed. Setting what is set is nil.
+// Linux 5.12.
 func SetReadOnly(parent *os.File, name string, readOnly bool) error {
-	if err := checkName("remount", parent, name); err != nil {
+	if err := checkName(opRemount, parent, name); err != nil {
 		return err
 	}
-	attr := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
+	return busy(opRemount, parent, name, setReadOnly(parent, name, readOnly, find))
+}
+
+// setReadOnly is SetReadOnly with a bare EBUSY, in a namespace where find finds a mount.
+func setReadOnly(parent *os.File, name string, readOnly bool, find func(id uint64) (Info, error)) error {
+	p, err := At(parent, name)
+	if err != nil {
+		return err
+	}
+	if !p.Mounted {
+		err := fmt.Errorf("nothing is mounted there: %w", unix.EINVAL)
+		return &fs.PathError{Op: opRemount, Path: sys.Join(parent, name), Err: err}
+	}
+	m, err := find(p.MountID)
+	if err == nil && m.Shared {
+		err = ErrShared
+	}
+	if err != nil {
+		return &fs.PathError{Op: opRemount, Path: sys.Join(parent, name), Err: err}
+	}
 	if readOnly {
-		attr = unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		return sys.SetAttrAt(parent, name, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, unix.AT_RECURSIVE)
 	}
-	err := sys.SetAttrAt(parent, name, attr)
-	if errors.Is(err, unix.EINVAL) {
-		err = fmt.Errorf("nothing is mounted there: %w", err)
-	}
-	return busy("remount", parent, name, err)
+	return sys.SetAttrAt(parent, name, unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}, 0)
 }

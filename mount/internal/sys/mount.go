@@ -37,10 +37,10 @@ func SetAttrTree(f *os.File, attr unix.MountAttr) error {
 }
 
 // SetAttrAt is mount_setattr(2) of the topmost mount on dir/name, which is no
-// symlink. EINVAL says that nothing is mounted there.
-func SetAttrAt(dir *os.File, name string, attr unix.MountAttr) error {
+// symlink. EINVAL says that nothing is mounted there. Flags are 0 or AT_RECURSIVE.
+func SetAttrAt(dir *os.File, name string, attr unix.MountAttr, flags uint) error {
 	err := Retry(func() error {
-		return unix.MountSetattr(int(dir.Fd()), name, unix.AT_SYMLINK_NOFOLLOW, &attr)
+		return unix.MountSetattr(int(dir.Fd()), name, flags|unix.AT_SYMLINK_NOFOLLOW, &attr)
 	})
 	runtime.KeepAlive(dir)
 	return pathError("mount_setattr", dir, name, err)

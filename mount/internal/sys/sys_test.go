@@ -63,7 +63,7 @@ func TestEveryCallNamesItselfAndThePath(t *testing.T) {
 		"fstat":         first(sys.Fstat(closed)),
 		"dup":           first(sys.Dup(closed)),
 		"open_tree":     first(sys.OpenTree(closed)),
-		"mount_setattr": sys.SetAttrAt(d, "absent", unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}),
+		"mount_setattr": sys.SetAttrAt(d, "absent", unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}, 0),
 		"umount2":       sys.Umount(d, "absent", 0),
 		"statx":         first(sys.StatxAt(d, "absent")),
 	} {
