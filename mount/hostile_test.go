@@ -264,3 +264,9 @@ func TestANamespaceAboveOnesOwnIsRefused(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestTheFirstThreadIsNeverTakenAway: /proc/self is that one's view of the world, and it would
+// stay in the namespace for ever.
+func TestTheFirstThreadIsNeverTakenAway(t *testing.T) {
+	startTask(t, "private", nil).must("threads")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tenon/mount/internal/sys"
 	"tenon/mount/mounttest"
 )
 
@@ -100,6 +102,8 @@ func obey(verb, a, b string) (string, error) {
 			}
 		}()
 		return "ok", nil
+	case "threads": // takes many threads elsewhere
+		return takeThreads(1000)
 	case "close":
 		for _, fd := range kept {
 			unix.Close(fd)
@@ -108,6 +112,28 @@ func obey(verb, a, b string) (string, error) {
 		return "ok", nil
 	}
 	return "", fmt.Errorf("unknown verb %q", verb)
+}
+
+// takeThreads takes threads to namespaces of their own while the first one is free to be taken,
+// and says whether that one is where it was.
+func takeThreads(n int) (string, error) {
+	runtime.UnlockOSThread() // the first thread is the main goroutine's, by an init
+	const first = "/proc/self/ns/mnt"
+	before, err := os.Readlink(first)
+	if err != nil {
+		return "", err
+	}
+	for range n {
+		done := make(chan error)
+		sys.OnOwnThread(func() { done <- unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS) })
+		if err := <-done; err != nil {
+			return "", err
+		}
+	}
+	if after, err := os.Readlink(first); err != nil || after != before {
+		return "", fmt.Errorf("the first thread went to %s, %v", after, err)
+	}
+	return "ok", nil
 }
 
 func lookInto(pid, target string) (string, error) {
