@@ -38,6 +38,9 @@ func (o Reserve) apply(d *draft) error {
 	if err := o.checkPrincipal(); err != nil {
 		return err
 	}
+	if err := checkAllocation(o.Resources); err != nil {
+		return err
+	}
 	if len(o.Source) > 0 {
 		return o.update(d)
 	}
@@ -66,6 +69,18 @@ func (o Reserve) checkPrincipal() error {
 		default:
 			return refuse(ErrInvalid, "A reserve operation was attempted by authenticated principal '%s', which does not match "+
 				"a reserved resource in the request with principal '%s': %s; set it to '%s'", o.Principal, *p, r, o.Principal)
+		}
+	}
+	return nil
+}
+
+// checkAllocation holds resources that say to whom they were offered against the role that
+// they are to be reserved to (spec.md 3.4, 6). Only masters say so.
+func checkAllocation(rs []resource.Resource) error {
+	for _, r := range rs {
+		if r.Allocation != "" && r.Allocation != r.Role() {
+			return refuse(ErrInvalid, "A reserve operation was attempted for a resource with role '%s', but it is allocated to role '%s': %s; "+
+				"leave 'allocation_info' out, or set its role to '%s'", r.Role(), r.Allocation, r, r.Role())
 		}
 	}
 	return nil

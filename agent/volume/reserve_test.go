@@ -20,6 +20,9 @@ func labelled(r resource.Resource, principal, label string) resource.Resource {
 	return r
 }
 
+// offered is a resource as it is in an offer to a role.
+func offered(r resource.Resource, role string) resource.Resource { r.Allocation = role; return r }
+
 func TestReserveAndUnreserveMoveSpaceBetweenAccounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []accepted{
@@ -34,6 +37,13 @@ func TestReserveAndUnreserveMoveSpaceBetweenAccounts(t *testing.T) {
 			- free root 4096
 			+ free root 0.001 "DYNAMIC""web"
 			+ free root 4095.999`},
+		{name: "offered to the role that it is reserved to", ops: ops(reserve(offered(mib(1024, "web", "web/a"), "web/a"), offered(mib(1, "web"), "web"))),
+			given: ops(reserve(mib(1024, "web"))), want: `
+			- free root 1024 "DYNAMIC""web"
+			- free root 3072
+			+ free root 1 "DYNAMIC""web"
+			+ free root 1024 "DYNAMIC""web"|"DYNAMIC""web/a"
+			+ free root 3071`},
 		{name: "twice adds up", given: ops(reserve(mib(0.1, "web"))), ops: ops(reserve(mib(0.1, "web"))), want: `
 			- free root 0.1 "DYNAMIC""web"
 			- free root 4095.9
@@ -142,6 +152,12 @@ func TestReserveAndUnreserveAreRefused(t *testing.T) {
 		{name: "a batch of which the last is too much", ops: ops(reserve(mib(1, "a")), create(vol("x", 1, "a")), reserve(mib(4096, "b"))),
 			kind: ErrInsufficient, words: "does not contain"},
 		{name: "a batch in the wrong order", ops: ops(create(vol("x", 1, "a")), reserve(mib(1, "a"))), kind: ErrInsufficient, words: "does not contain"},
+		{name: "offered to another role", ops: ops(reserve(mib(1, "web"), offered(mib(1, "web"), "db"))), kind: ErrInvalid,
+			words: "A reserve operation was attempted for a resource with role 'web', but it is allocated to role 'db'"},
+		{name: "offered to a role above", given: ops(reserve(mib(5, "a"))), ops: ops(reserve(offered(mib(1, "a", "a/b"), "a"))), kind: ErrInvalid,
+			words: "with role 'a/b', but it is allocated to role 'a'"},
+		{name: "offered to another role, with a source", given: ops(reserve(mib(5, "a"))), ops: ops(again(mib(5, "a"), offered(mib(5, "b"), "a"))),
+			kind: ErrInvalid, words: "with role 'b', but it is allocated to role 'a'"},
 		{name: "a disk that is configured no more", edit: func(s *State) *State {
 			d, _ := s.Disk(dataDisk)
 			absent := *d
