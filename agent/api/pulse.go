@@ -50,10 +50,11 @@ func newPulse(ctx context.Context, a Agent, started time.Time) *pulse {
 // nobody is answered more than once a beat, however fast versions follow each other.
 func (p *pulse) wait(ctx context.Context, after uint64) {
 	p.beat.Do(func() {
+		first := p.agent.State().Version // before anybody looks: what comes after it is told
 		p.mu.Lock()
-		p.shown = p.agent.State().Version
+		p.shown = first
 		p.mu.Unlock()
-		p.work.Go(p.follow)
+		p.work.Go(func() { p.follow(first) })
 	})
 	p.enter(1)
 	defer p.enter(-1)
@@ -85,9 +86,6 @@ func (p *pulse) enter(n int) {
 func (p *pulse) follow(version uint64) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	p.mu.Lock()
-	version := p.shown
-	p.mu.Unlock()
 	for {
 		st, err := p.agent.Watch(p.ctx, version)
 		if err != nil {
