@@ -141,14 +141,16 @@ func (w *writer) putDisk(d *Disk) {
 
 func (w *writer) putAccount(a Account) {
 	if !w.ownAccounts {
-		w.accounts, w.ownAccounts = w.accounts.Copy(), true
+		w.accounts, w.kinds, w.ownAccounts = w.accounts.Copy(), maps.Clone(w.kinds), true
 	}
 	e := &entry{key: accountKey(a.Disk, a.Reservations), Account: a}
 	if a.Free == 0 {
-		w.accounts.Delete(e)
-		return
+		if _, was := w.accounts.Delete(e); was {
+			w.kinds[a.Disk]--
+		}
+	} else if _, was := w.accounts.Set(e); !was {
+		w.kinds[a.Disk]++
 	}
-	w.accounts.Set(e)
 }
 
 func (w *writer) copyVolumes() {

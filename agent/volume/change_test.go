@@ -263,6 +263,15 @@ func checkIndexes(s *State) error {
 	if live, all := s.CountVolumes(); live != named || all != named+dead {
 		return fmt.Errorf("%d volumes of %d have names, %d are tombstones; counted %d and %d", named, all, dead, live, all)
 	}
+	counted := map[string]int{}
+	for a := range s.Accounts() {
+		counted[a.Disk]++
+	}
+	for d := range s.Disks() {
+		if counted[d.Key] != s.kinds[d.Key] {
+			return fmt.Errorf("disk %s has %d accounts, counted %d", DiskName(d.Key), counted[d.Key], s.kinds[d.Key])
+		}
+	}
 	for t := range s.Tasks("") {
 		if found, ok := s.sandbox.Get(t); !ok || found != t {
 			return fmt.Errorf("sandbox %s leads to %+v", t.Sandbox, found)

@@ -34,7 +34,9 @@ type Outcome struct {
 	Touched []Unit // what has to be reconciled, without duplicates
 }
 
-// MaxBatch bounds the operations of one batch, those inside of Identified ones counted.
+// MaxBatch bounds a batch: its operations, those inside of Identified ones counted, and all
+// that they name one by one: a resource to be reserved or unreserved, or the use that a task
+// makes of a volume.
 const MaxBatch = 10_000
 
 // Apply validates a batch of operations in order, each against the result of those
@@ -42,7 +44,8 @@ const MaxBatch = 10_000
 // of them. The refusal is an *Error. The cost is that of the operations, whatever exists.
 func Apply(s *State, env Env, ops ...Operation) (Outcome, error) {
 	if n := count(ops); n > MaxBatch {
-		return Outcome{}, refuse(ErrInvalid, "a batch has at most %d operations, this one has %d; divide it", MaxBatch, n)
+		return Outcome{}, refuse(ErrInvalid, "a batch has at most %d operations, each resource that they name counted, and this one has %d; divide it",
+			MaxBatch, n)
 	}
 	d := newDraft(s, env)
 	for _, op := range ops {
@@ -62,10 +65,19 @@ func Apply(s *State, env Env, ops ...Operation) (Outcome, error) {
 
 func count(ops []Operation) (n int) {
 	for _, op := range ops {
-		if group, is := op.(Identified); is {
-			n += count(group.Operations)
-		}
 		n++
+		switch o := op.(type) {
+		case Identified:
+			n += count(o.Operations)
+		case Reserve:
+			n += max(1, len(o.Resources)+len(o.Source)) - 1
+		case Unreserve:
+			n += max(1, len(o.Resources)) - 1
+		case Launch:
+			n += len(o.Resources)
+		case Claim:
+			n += len(o.Uses)
+		}
 	}
 	return n
 }
@@ -80,6 +92,7 @@ type draft struct {
 	seen    map[Unit]bool
 	made    map[UUID]bool // volumes of this batch
 	endings endings       // what volumes that this batch destroys give back
+	undoing bool          // a batch is being taken back
 
 	identified []*OperationStatus // new ones of this batch
 	recalled   []Unit             // what operations that were asked for again wait for

@@ -25,6 +25,10 @@ type Reserve struct {
 // comes back as what Unreserve has made of it. Refused like Reserve.
 type Unreserve struct{ Resources []resource.Resource }
 
+// MaxKinds bounds the ways in which the space of one disk that is not carved may be reserved:
+// each role, principal and set of labels makes one. What comes back from volumes finds room.
+const MaxKinds = 4096
+
 // Name is "reserve".
 func (Reserve) Name() string { return "reserve" }
 
@@ -239,6 +243,11 @@ func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservat
 	if resource.EqualStacks(from, to) {
 		return nil
 	}
+	if free+coming > n && !d.undoing { // otherwise there is one less to begin with
+		if err := d.roomForKind(disk, to); err != nil {
+			return err
+		}
+	}
 	now := min(n, free)
 	if now > 0 {
 		d.give(disk.Key, from, -now)
@@ -248,19 +257,21 @@ func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservat
 	return nil
 }
 
+// roomForKind makes sure that a disk may have an account more, where space is to be reserved
+// as none of it is yet. What the batch gives back counts as accounts of their own.
+func (d *draft) roomForKind(disk *Disk, stack []resource.Reservation) error {
+	if d.Free(disk.Key, stack) > 0 || d.endings.coming(disk.Key, stack) > 0 || d.kinds[disk.Key]+len(d.endings.all) < MaxKinds {
+		return nil
+	}
+	return refuse(ErrInsufficient, "disk %s has space in %d kinds of reservations (roles, principals and labels), which is all that a disk may: "+
+		"there is no room for %s; use one that there is, or unreserve some", DiskName(disk.Key), MaxKinds,
+		d.Describe(Account{Disk: disk.Key, Reservations: stack}))
+}
+
 // insufficient words the refusal as Mesos does: what there is does not contain what is
-// asked for. Only accounts of the same disk are listed, so its length does not grow
-// with the number of volumes.
+// asked for. Whoever asks is told of what is unreserved or is the same role's, and of a few
+// accounts only, however many there are.
 func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resource.Scalar) error {
-	var have []string
-	for a := range d.Accounts() {
-		if a.Disk == disk.Key {
-			have = append(have, d.Describe(a).String())
-		}
-	}
-	if len(have) == 0 {
-		have = []string{"{}"}
-	}
 	why := ""
 	if coming := d.endings.coming(disk.Key, stack); coming > 0 {
 		why = fmt.Sprintf("; %s more are back when the volumes that are destroyed are removed", coming.Bytes())
@@ -269,7 +280,46 @@ func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resourc
 	}
 	want := d.Describe(Account{Disk: disk.Key, Reservations: stack, Free: n})
 	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for%s: %s does not contain %s",
-		DiskName(disk.Key), d.Free(disk.Key, stack).Bytes(), n.Bytes(), why, strings.Join(have, "; "), want)
+		DiskName(disk.Key), d.Free(disk.Key, stack).Bytes(), n.Bytes(), why, d.known(disk.Key, stack), want)
+}
+
+// known lists a few of a disk's accounts that whoever asks for space of a reservation may
+// know of: the very one first, then what is unreserved and what is the same role's.
+func (d *draft) known(disk string, stack []resource.Reservation) string {
+	const few = 3
+	var have []string
+	more := 0
+	add := func(a Account) {
+		if len(have) < few {
+			have = append(have, d.Describe(a).String())
+		} else {
+			more++
+		}
+	}
+	if free := d.Free(disk, stack); free > 0 {
+		add(Account{disk, stack, free})
+	}
+	for a := range d.Accounts() {
+		theirs := len(a.Reservations) > 0 && roleOf(a.Reservations) != roleOf(stack)
+		if a.Disk == disk && !theirs && !resource.EqualStacks(a.Reservations, stack) {
+			add(a)
+		}
+	}
+	switch {
+	case len(have) == 0:
+		return "{}"
+	case more > 0:
+		have = append(have, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(have, "; ")
+}
+
+// roleOf is the role that a stack reserves to; "" is unreserved.
+func roleOf(stack []resource.Reservation) string {
+	if len(stack) == 0 {
+		return ""
+	}
+	return stack[len(stack)-1].Role
 }
 
 // Describe gives an account as the resource that Mesos would call it.

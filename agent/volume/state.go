@@ -21,6 +21,7 @@ type State struct {
 
 	disks    map[string]*Disk // few; copied when one changes
 	accounts *btree.BTreeG[*entry]
+	kinds    map[string]int // number of accounts, by disk; copied with them
 	volumes  *btree.BTreeG[*Volume]
 	names    *btree.BTreeG[*Volume] // those that are not being destroyed
 	tasks    *btree.BTreeG[*Task]
@@ -57,6 +58,7 @@ func Empty() *State {
 	return &State{
 		disks:    map[string]*Disk{},
 		accounts: tree(func(a, b *entry) int { return cmp.Compare(a.key, b.key) }),
+		kinds:    map[string]int{},
 		volumes:  tree(func(a, b *Volume) int { return cmp.Compare(a.UUID, b.UUID) }),
 		names: tree(func(a, b *Volume) int {
 			return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.ID, b.ID))

@@ -15,6 +15,7 @@ import (
 // there before the batch, and what was to be removed, stays as it is.
 func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []Change {
 	d := newDraft(now, Env{})
+	d.undoing = true
 	ops := flat(before, batch)
 	for _, u := range touched {
 		switch u.Kind {
