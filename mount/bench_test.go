@@ -164,3 +164,41 @@ func BenchmarkLook(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAttachInATask is an attach and a detach in the namespace of a running task, a thread
+// each.
+func BenchmarkAttachInATask(b *testing.B) {
+	for _, others := range othersMounted {
+		b.Run(fmt.Sprintf("mounts=%d", others), func(b *testing.B) {
+			v := newVolume(b)
+			k := startTask(b, "private", nil)
+			mountOthers(b, others)
+			id := v.identity(b)
+			for b.Loop() {
+				tr, err := Clone(v.source, Attributes{ReadOnly: true})
+				if err != nil {
+					b.Fatal(err)
+				}
+				err = k.ns.Attach(b.Context(), tr, v.targetPath, false)
+				tr.Close()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := k.ns.Detach(b.Context(), v.targetPath, id, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLookIntoATask is what an observation of an attachment there costs.
+func BenchmarkLookIntoATask(b *testing.B) {
+	v := newVolume(b)
+	k := startTask(b, "private", nil)
+	for b.Loop() {
+		if _, err := k.ns.At(b.Context(), v.targetPath); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -436,5 +439,41 @@ func TestACallWhoseTimeIsOverDoesNothing(t *testing.T) {
 		if err := k.ns.Detach(t.Context(), v.targetPath, v.identity(t), false); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestATaskThatIsRootOnlyInItsOwnUserNamespaceOwnsItsVolume: the usual container without
+// privileges; on the host its root is somebody else.
+func TestATaskThatIsRootOnlyInItsOwnUserNamespaceOwnsItsVolume(t *testing.T) {
+	v := newVolume(t)
+	v.own(t, 1500, 1501)
+	if err := os.Chmod(filepath.Dir(v.dir), 0o711); err != nil { // for the task to walk through
+		t.Fatal(err)
+	}
+	const host = 100_000
+	m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: host, Size: 65536}}
+	users := mustUserNamespace(t, one(1500, host), one(1501, host))
+	k := startTask(t, "private", &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: m, GidMappings: m, Credential: &syscall.Credential{NoSetGroups: true},
+	})
+	v.attachIn(t, k, v.targetPath, Attributes{IDMap: users})
+	if p := mustAt(t, k, v.targetPath); p.UID != host || p.GID != host || p.Identity != v.identity(t) {
+		t.Errorf("there is %+v", p)
+	}
+	k.must("write", v.targetPath+"/precious")
+	k.must("write", v.targetPath+"/new")
+	if got := ownerOf(t, v.dir+"/volume/new"); got != "1500:1501" {
+		t.Errorf("on disk the new file is %s", got)
+	}
+	table, err := k.ns.Table(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(table, func(m Info) bool { return m.Point == v.targetPath })
+	if i < 0 || !table[i].IDMapped {
+		t.Errorf("the table is %+v", table)
+	}
+	if err := k.ns.Detach(t.Context(), v.targetPath, v.identity(t), false); err != nil {
+		t.Error(err)
 	}
 }

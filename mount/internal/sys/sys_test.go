@@ -56,6 +56,7 @@ func TestEveryCallNamesItselfAndThePath(t *testing.T) {
 	first := func(_ any, err error) error { return err }
 	for call, err := range map[string]error{
 		"open":          first(sys.Open(dir+"/absent", unix.O_PATH)),
+		"openat":        first(sys.Openat(d, "absent", unix.O_PATH)),
 		"openat2":       first(sys.Openat2(d, "absent", unix.O_PATH, 0)),
 		"mkdirat":       sys.Mkdirat(d, "absent/x", 0o755),
 		"unlinkat":      sys.Unlinkat(d, "absent", 0),
@@ -73,6 +74,7 @@ func TestEveryCallNamesItselfAndThePath(t *testing.T) {
 		}
 	}
 	for call, err := range map[string]error{
+		"ioctl NS_GET_USERNS": first(sys.OwnerOf(d)), "umount2": sys.UmountHere(d, "absent", 0),
 		"move_mount": sys.MoveMount(d, closed), "statx": first(sys.Statx(closed)), "mount_setattr": sys.SetAttr(closed, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), call) || !strings.Contains(err.Error(), dir) {
