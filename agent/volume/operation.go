@@ -23,7 +23,8 @@ type Env struct {
 	Now     time.Time
 	NewUUID func() UUID
 	// Allow, if set, is asked about every operation, with the state that it meets: after the
-	// operations before it in the batch. Its error refuses the batch.
+	// operations before it in the batch. What was done before under an id is asked about again,
+	// before anything is told of it. Its error refuses the batch.
 	Allow func(*State, Operation) error
 }
 
@@ -104,12 +105,20 @@ func newDraft(s *State, env Env) *draft {
 
 // do applies one operation, if it is allowed.
 func (d *draft) do(op Operation) error {
-	if _, group := op.(Identified); !group && d.env.Allow != nil {
-		if err := d.env.Allow(d.State, op); err != nil {
+	if _, group := op.(Identified); !group { // whose operations are asked about
+		if err := d.allow(op); err != nil {
 			return err
 		}
 	}
 	return op.apply(d)
+}
+
+// allow asks whether an operation is allowed as the state is.
+func (d *draft) allow(op Operation) error {
+	if d.env.Allow == nil {
+		return nil
+	}
+	return d.env.Allow(d.State, op)
 }
 
 func (d *draft) put(changes ...Change) {

@@ -58,9 +58,11 @@ func (t Target) Unit() Unit {
 // make room for new ones.
 const MaxOperations = 1000
 
-// Identified is a group of operations that are done once under one id: asked for again, it
-// changes nothing, and waits for what it waited for. Refused with ErrExists where the id was
-// used for something else, with ErrFailed where it has failed, or as its operations are.
+// Identified is a group of operations that are done once under one id: asked for again by the
+// same principal, who must still be allowed to, it changes nothing, and waits for what it
+// waited for. Refused with ErrExists where the id was used by somebody else, who is told
+// nothing more, or for something else, with ErrFailed where it has failed, or as its
+// operations are.
 type Identified struct {
 	ID         string
 	Type       string // Mesos' type of operation
@@ -112,9 +114,17 @@ func (o Identified) apply(d *draft) error {
 // again meets an operation that was recorded before.
 func (o Identified) again(d *draft, old *OperationStatus) error {
 	switch {
+	case old.Principal != o.Principal:
+		return refuse(ErrExists, "operation id %q was used by somebody else; use another one", o.ID)
 	case old.Digest != o.Digest:
 		return refuse(ErrExists, "operation id %q was used at %s for another %s", o.ID, old.Since.Format(time.RFC3339), old.Type)
-	case old.State == OperationFailed:
+	}
+	for _, op := range o.Operations {
+		if err := d.allow(op); err != nil {
+			return err
+		}
+	}
+	if old.State == OperationFailed {
 		return refuse(ErrFailed, "operation %q has failed: %s", o.ID, old.Message)
 	}
 	if first, ok := d.Operation(old.With); ok {

@@ -129,6 +129,11 @@ func TestOperationsWithIDsAreRefused(t *testing.T) {
 		{name: "twice in one batch, for something else", ops: ops(one, as("one", "RESERVE", reserve(mib(2, "web")))), kind: ErrInvalid, words: "occurs twice"},
 		{name: "a group in a group", ops: ops(as("two", "RESERVE", one)), kind: ErrInvalid, words: "another group"},
 		{name: "used for something else", given: ops(one), ops: ops(as("one", "RESERVE", reserve(mib(11, "web")))), kind: ErrExists, words: `operation id "one" was used at 2026-01-02T03:04:05Z for another RESERVE`},
+		{name: "used by somebody else", given: ops(by("dev", one)), ops: ops(one), kind: ErrExists, words: `operation id "one" was used by somebody else; use another one`},
+		{name: "used by nobody that is known", given: ops(by("", one)), ops: ops(one), kind: ErrExists, words: "was used by somebody else"},
+		{name: "used by somebody, and now by nobody that is known", given: ops(one), ops: ops(by("", one)), kind: ErrExists, words: "was used by somebody else"},
+		{name: "used by somebody else, for something else", given: ops(by("dev", one)), ops: ops(as("one", "CREATE", create(vol("x", 1, "web")))), kind: ErrExists, words: "was used by somebody else"},
+		{name: "failed, of somebody else", edit: failing, ops: ops(by("dev", as("one", "CREATE", create(vol("x", 10, "web"))))), kind: ErrExists, words: "was used by somebody else"},
 		{name: "failed", edit: failing, ops: ops(as("one", "CREATE", create(vol("x", 10, "web")))), kind: ErrFailed, words: `operation "one" has failed: the disk is on fire`},
 		{name: "failed, and now something else", edit: failing, ops: ops(one), kind: ErrExists, words: "for another CREATE"},
 		{name: "what its operations are refused for", ops: ops(as("one", "RESERVE", reserve(mib(5000, "web")))), kind: ErrInsufficient, words: "does not contain"},
@@ -138,6 +143,46 @@ func TestOperationsWithIDsAreRefused(t *testing.T) {
 		{name: "acknowledge of what is at work", given: ops(reserve(mib(10, "web")), as("one", "CREATE", create(vol("x", 10, "web")))), ops: ops(Acknowledge{"one"}), kind: ErrPending, words: "is at work"},
 	} {
 		t.Run(c.name, c.run)
+	}
+}
+
+// by gives an operation to another principal.
+func by(principal string, o Identified) Identified { o.Principal = principal; return o }
+
+// Who may not do what was done under an id any more is told nothing of it.
+func TestLeaveIsAskedForAgainBeforeAnythingIsToldOfAnOperation(t *testing.T) {
+	t.Parallel()
+	x := create(vol("x", 10, "web"))
+	finished := mustApply(t, machine(t), numbered(), as("one", "CREATE", reserve(mib(10, "web")), x))
+	for name, s := range map[string]*State{"finished": finished, "failed": failing(machine(t))} {
+		list := ops(reserve(mib(10, "web")), x)
+		if name == "failed" {
+			list = ops(x)
+		}
+		var asked []string
+		var met []*State
+		env := numbered()
+		env.Allow = func(s *State, op Operation) error {
+			asked, met = append(asked, op.Name()), append(met, s)
+			if op.Name() == "create" {
+				return refuse(ErrForbidden, "not any more")
+			}
+			return nil
+		}
+		before := dump(s)
+		_, err := Apply(s, env, as("one", "CREATE", list...))
+		if !errors.Is(err, ErrForbidden) || len(asked) != len(list) {
+			t.Errorf("%s: asked about %v, told %v", name, asked, err)
+		}
+		for _, m := range met {
+			if d := cmp.Diff(before, dump(m)); d != "" {
+				t.Errorf("%s: asked of another state than there is:\n%s", name, d)
+			}
+		}
+		env.Allow = func(*State, Operation) error { return nil }
+		if _, err := Apply(s, env, as("one", "CREATE", list...)); (err == nil) != (name == "finished") {
+			t.Errorf("%s, and allowed: %v", name, err)
+		}
 	}
 }
 
