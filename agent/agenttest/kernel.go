@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"sync"
 
@@ -30,6 +29,7 @@ type Pool struct {
 	Missing               bool // not mounted
 	UUID                  string
 	Incoming, Live, Trash map[volume.UUID]Dir
+	Limits                map[uint32]resource.Scalar // by project, which every volume has
 
 	synced map[volume.UUID]bool // those of Live that were published by the agent that runs
 }
@@ -63,8 +63,9 @@ type Kernel struct {
 	// FailHand, if set, is the error of every Hand.
 	FailHand error
 
-	dead bool
-	lost chan string
+	dead     bool
+	projects uint32 // given out so far
+	lost     chan string
 }
 
 // errDead is the error of everything that is asked of a kernel after Kill.
@@ -106,7 +107,7 @@ func NewKernel(dirs ...string) *Kernel {
 }
 
 func newPool() *Pool {
-	return &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}}
+	return &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}, Limits: map[uint32]resource.Scalar{}}
 }
 
 // Reboot ends every process and every mount. Directories stay.
@@ -191,6 +192,8 @@ func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenV
 	_, seen.Live = p.Live[v.UUID]
 	_, seen.Trash = p.Trash[v.UUID]
 	seen.Data, seen.Durable = seen.Live, p.synced[v.UUID]
+	size, limited := p.Limits[v.Project]
+	seen.Limited, seen.Unlimited = limited, v.Project != 0 && size != v.Size
 	return seen
 }
 
@@ -267,6 +270,10 @@ func (k *Kernel) doVolume(p *Pool, v *volume.Volume, kind volume.StepKind) error
 		delete(p.Live, id)
 	case volume.Purge:
 		delete(p.Trash, id)
+	case volume.Limit:
+		p.Limits[v.Project] = v.Size
+	case volume.Unlimit:
+		delete(p.Limits, v.Project)
 	default:
 		return fmt.Errorf("no step %s for a volume", kind)
 	}
@@ -334,70 +341,4 @@ func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target stri
 		return fmt.Errorf("no step %s for an attachment", kind)
 	}
 	return nil
-}
-
-// Prepare completes an operation as the host does.
-func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
-	k.Lock()
-	defer k.Unlock()
-	switch o := op.(type) {
-	case volume.Claim:
-		if o.Sandbox == "" {
-			o.Sandbox, o.Own = path.Join(Root, o.Task), true
-		}
-		if o.Cgroup {
-			o.Lease.Cgroup = "/cgroup/" + o.Task
-		}
-		if o.Lease.PID != 0 {
-			start, ok := k.Processes[o.Lease.PID]
-			if !ok {
-				return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.Lease.PID)}
-			}
-			o.Lease.Start = start
-		}
-		return o, nil
-	case volume.Attach:
-		if o.Sandbox == "" {
-			o.Sandbox, o.Own = path.Join(Root, o.Task), true
-		}
-		return o, nil
-	case volume.Launch:
-		if o.Sandbox == "" {
-			o.Sandbox, o.Own = path.Join(Root, o.Task), true
-		}
-		return o, nil
-	case volume.Shrink:
-		if r := o.Volume; r.IsVolume() && len(r.Reservations) > 0 { // by name: in a batch it may have another size by then
-			if v, ok := s.Named(volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID}); ok {
-				o.Used = k.Used[v.UUID]
-			}
-		}
-		return o, nil
-	case volume.Resize:
-		if v, err := s.Find(o.Ref); err == nil {
-			o.Used = k.Used[v.UUID]
-		}
-		return o, nil
-	case volume.Release:
-		if t, ok := s.Task(o.Task); ok {
-			seen := k.seeTask(t)
-			o.Since = t.Since
-			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
-		}
-		return o, nil
-	}
-	return op, nil
-}
-
-// Hand gives a descriptor of an empty directory in place of a mount.
-func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
-	k.Lock()
-	defer k.Unlock()
-	if _, ok := s.Volume(a.Volume); !ok {
-		return nil, errors.New("no such volume")
-	}
-	if k.FailHand != nil {
-		return nil, k.FailHand
-	}
-	return os.Open(os.TempDir())
 }

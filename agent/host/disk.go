@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 
 	"tenon/agent/pool"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
+	"tenon/isolator/quota"
 	"tenon/mount"
 )
 
@@ -27,7 +29,11 @@ type disk struct {
 	source *mount.Source // guarded by mu
 	pool   *pool.Pool    // guarded by mu
 	found  pool.Identity // guarded by mu
+	limits *limits       // of the file system of the pool; guarded by mu
 	listed bool          // its unknown directories were reported; guarded by mu
+
+	projects quota.Range // by which volumes may be limited
+	log      *slog.Logger
 }
 
 // see looks for the pool that is wanted, and tells which one there is. Any other is let go
@@ -77,8 +83,24 @@ func (d *disk) open(want string) (err error) {
 	if d.pool, err = pool.Open(d.source.Dir()); err != nil {
 		return err
 	}
-	d.found, err = d.pool.Identify()
-	return err
+	if d.found, err = d.pool.Identify(); err != nil || d.found.UUID != want {
+		return err
+	}
+	d.openLimits()
+	return nil
+}
+
+// openLimits looks what the file system of the pool does about sizes; volumes work without.
+//
+// Preconditions: d.mu is held.
+func (d *disk) openLimits() {
+	if d.projects == (quota.Range{}) || d.mount {
+		return
+	}
+	var err error
+	if d.limits, err = openLimits(d.source.Dir(), d.projects); err != nil {
+		d.log.Warn("limits of volumes not enforced", "disk", d.dir, "err", err)
+	}
 }
 
 // checkMount makes sure that a MOUNT disk is mounted: without it, its directory is one of
@@ -121,7 +143,9 @@ func (d *disk) format(id string) error {
 		return err
 	}
 	var err error
-	d.found, err = d.pool.Identify()
+	if d.found, err = d.pool.Identify(); err == nil {
+		d.openLimits()
+	}
 	return err
 }
 
@@ -139,14 +163,14 @@ func (d *disk) use(want string) (*pool.Pool, error) {
 //
 // Preconditions: d.mu is held, or nobody else has d.
 func (d *disk) reset() error {
-	var errs []error
+	errs := []error{d.limits.close()}
 	if d.pool != nil {
 		errs = append(errs, d.pool.Close())
 	}
 	if d.source != nil {
 		errs = append(errs, d.source.Close())
 	}
-	d.pool, d.source, d.found, d.listed = nil, nil, pool.Identity{}, false
+	d.pool, d.source, d.limits, d.found, d.listed = nil, nil, nil, pool.Identity{}, false
 	return errors.Join(errs...)
 }
 

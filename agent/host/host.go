@@ -17,6 +17,7 @@ import (
 	"tenon/agent/volume"
 	"tenon/isolator/cgroup"
 	"tenon/isolator/lease"
+	"tenon/isolator/quota"
 	"tenon/isolator/sandbox"
 	"tenon/mount"
 )
@@ -27,20 +28,22 @@ type Options struct {
 	SandboxRoots []string          // absolute; the first is where the agent's own sandboxes are
 	SharedRoots  []string          // more of them, which stay mounted as they are (sandbox.OpenShared)
 	CgroupParent string            // "" is beneath the agent's own cgroup
+	Projects     quota.Range       // numbers by which file systems may be told to limit volumes; the zero Range is none
 	Log          *slog.Logger
 }
 
 // Host is the kernel of this machine, in the mount namespace of the calling process. It
 // is an agent.Kernel; its methods may be called at the same time.
 type Host struct {
-	log    *slog.Logger
-	disks  map[string]*disk // by key; never changes
-	roots  []*sandbox.Root
-	groups *cgroup.Manager // nil where the host has no cgroups for us
-	leases *lease.Watcher
-	lost   chan string
-	done   chan struct{} // closed by Close
-	work   sync.WaitGroup
+	log      *slog.Logger
+	projects quota.Range
+	disks    map[string]*disk // by key; never changes
+	roots    []*sandbox.Root
+	groups   *cgroup.Manager // nil where the host has no cgroups for us
+	leases   *lease.Watcher
+	lost     chan string
+	done     chan struct{} // closed by Close
+	work     sync.WaitGroup
 
 	mu        sync.Mutex
 	watched   map[string]lease.Lease // by task, what leases watches; guarded by mu
@@ -55,7 +58,7 @@ type Host struct {
 // mount of its own unless it is shared. Disks are opened when they are looked at: one that
 // is missing is only unavailable, and the directory of the root disk is made when its pool is.
 func Open(o Options) (_ *Host, err error) {
-	h := &Host{log: o.Log, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
+	h := &Host{log: o.Log, projects: o.Projects, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
 		lost: make(chan string), done: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -63,7 +66,8 @@ func Open(o Options) (_ *Host, err error) {
 		}
 	}()
 	for key, dir := range o.Disks {
-		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":")}
+		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":"),
+			projects: o.Projects, log: o.Log}
 	}
 	if err := h.openRoots(o.SandboxRoots, sandbox.OpenRoot); err != nil {
 		return nil, err
@@ -159,6 +163,8 @@ func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation
 			return o, nil
 		}
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+	case volume.Create:
+		return h.prepareCreate(s, o)
 	case volume.Launch:
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
 	case volume.Shrink:

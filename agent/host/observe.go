@@ -53,6 +53,9 @@ func (h *Host) seeVolume(s *volume.State, v *volume.Volume) (volume.SeenVolume, 
 	}
 	at, err := p.Find(string(v.UUID))
 	seen := volume.SeenVolume{Incoming: at.Incoming, Live: at.Live, Data: at.Data, Trash: at.Trash}
+	if err == nil {
+		err = h.seeLimit(s, v, &seen)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if v.Phase != volume.Creating {

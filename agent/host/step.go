@@ -66,6 +66,10 @@ func (h *Host) doVolume(ctx context.Context, s *volume.State, step volume.Step) 
 	switch step.Kind {
 	case volume.Make:
 		return p.Make(id, pool.Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fileMode(v.Owner.Mode)})
+	case volume.Limit:
+		return h.limit(ctx, s, v)
+	case volume.Unlimit:
+		return h.unlimit(v)
 	case volume.Publish:
 		return h.publish(ctx, p, v.UUID)
 	case volume.Discard:

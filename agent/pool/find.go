@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -39,6 +40,16 @@ func (p *Pool) Data(v string) (*os.File, error) {
 	}
 	f, err := openDir(p.root, Live.in(v, dataName), unix.O_PATH)
 	return f, p.fail("open", v, err)
+}
+
+// DataOf opens the data of a volume that is live, or still incoming, like Data.
+func (p *Pool) DataOf(v string) (*os.File, error) {
+	f, err := p.Data(v)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = openDir(p.root, Incoming.in(v, dataName), unix.O_PATH)
+		err = p.fail("open", v, err)
+	}
+	return f, err
 }
 
 // Entry is something that lies in a place. A Name that is no volume's UUID is

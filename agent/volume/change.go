@@ -155,13 +155,16 @@ func (w *writer) putAccount(a Account) {
 
 func (w *writer) copyVolumes() {
 	if !w.ownVolumes {
-		w.volumes, w.names, w.ownVolumes = w.volumes.Copy(), w.names.Copy(), true
+		w.volumes, w.names, w.projects, w.ownVolumes = w.volumes.Copy(), w.names.Copy(), w.projects.Copy(), true
 	}
 }
 
 func (w *writer) putVolume(v *Volume) {
 	w.copyVolumes()
 	w.volumes.Set(v)
+	if v.Project != 0 {
+		w.projects.Set(v)
+	}
 	if v.Phase != Destroying {
 		w.names.Set(v)
 	} else {
@@ -230,6 +233,7 @@ func (w *writer) dropVolume(id UUID) {
 	if v, ok := w.Volume(id); ok {
 		w.copyVolumes()
 		w.volumes.Delete(v)
+		w.projects.Delete(v)
 		w.unname(v)
 	}
 	w.clearFault(UnitOfVolume(id))

@@ -15,6 +15,7 @@ type Create struct {
 	Owner     Owner
 	OneWriter bool // of a shared volume: one task may write, any number read
 	Principal string
+	Project   uint32 // by which the file system is to limit it, 0 for none; found when the operation is prepared
 }
 
 // Destroy lets go of a volume that no task holds: its data is removed and then its
@@ -56,7 +57,10 @@ func (o Create) apply(d *draft) error {
 		return refuse(ErrInvalid, "create: one writer is for shared volumes; %s is exclusive, which is one task at all", r)
 	}
 	v := d.describeVolume(r, disk.Key, o.Owner)
-	v.OneWriter = o.OneWriter
+	v.OneWriter, v.Project = o.OneWriter, o.Project
+	if d.ProjectUsed(v.Disk, v.Project) {
+		return refuse(ErrPending, "create %s: project %d was given to another volume meanwhile; ask again", v.Name, v.Project)
+	}
 	if _, taken := d.Named(v.Name); taken {
 		return refuse(ErrExists, "create: Persistence ID '%s' is not unique: volume %s exists", v.ID, v.Name)
 	}

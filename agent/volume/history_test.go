@@ -337,6 +337,11 @@ func (h *history) checkData() error {
 			return fmt.Errorf("the data of %s is %+v, want birth %d and %d writes", name, *d, v.birth, v.writes)
 		}
 	}
+	for project, l := range h.w.limits {
+		if v, ok := h.n.s.Volume(l.volume); !ok || v.Project != project || v.Phase == Ready && !h.w.pools[v.Disk].away && v.Size != l.size && h.w.pools[v.Disk].live[v.UUID] != nil {
+			return fmt.Errorf("project %d is limited to %+v, the volume is %+v", project, l, v)
+		}
+	}
 	for key, p := range h.w.pools {
 		if most := len(h.o.volumes) + len(h.o.tombs) + 1; !p.away && (len(p.incoming) > 1 || len(p.trash) > 1 || len(p.live) > most) {
 			return fmt.Errorf("something is left over on disk %q", key)

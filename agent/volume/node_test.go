@@ -90,9 +90,34 @@ func (n *node) compact() {
 // errRefused marks what changed nothing, unlike what failed and was taken back.
 var errRefused = errors.New("refused")
 
+// withProjects gives each volume that is to be made the lowest project that is free on its
+// disk, so that those of destroyed volumes are soon used again.
+func (n *node) withProjects(ops []Operation, taken map[uint32]bool) []Operation {
+	ops = slices.Clone(ops)
+	for i, op := range ops {
+		switch o := op.(type) {
+		case Identified:
+			o.Operations = n.withProjects(o.Operations, taken)
+			ops[i] = o
+		case Create:
+			disk, project := pileOf(o.Volume).disk, uint32(1)
+			if disk != "" {
+				project = 1001
+			}
+			for n.s.ProjectUsed(disk, project) || taken[project] {
+				project++
+			}
+			o.Project, taken[project] = project, true
+			ops[i] = o
+		}
+	}
+	return ops
+}
+
 // do applies a batch as Agent.Do does.
 func (n *node) do(ops ...Operation) error {
 	before := n.s
+	ops = n.withProjects(ops, map[uint32]bool{})
 	out, err := Apply(n.s, n.env(), ops...)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)

@@ -65,6 +65,10 @@ type Volume struct {
 	Phase         Phase                  `json:"phase"`
 	Created       time.Time              `json:"created"`
 
+	// Project is the number by which the disk's file system limits the volume, unique among
+	// the volumes of a disk, tombstones included; 0 is none.
+	Project uint32 `json:"project,omitempty"`
+
 	// Back, of a tombstone, says what its space is reserved to when it comes back, where the
 	// batch that destroyed the volume went on to change that; empty is all to Reservations.
 	Back []Part `json:"back,omitempty"`
@@ -74,6 +78,11 @@ type Volume struct {
 type Part struct {
 	Reservations []resource.Reservation `json:"reservations"`
 	Size         resource.Scalar        `json:"size"`
+
+	// Volume, of what a tombstone gives back, is the volume that it was taken from, by a SHRINK
+	// that was taken back since: it grows again by Size. Where it is gone by then, the
+	// reservation has it.
+	Volume UUID `json:"volume,omitempty"`
 }
 
 // back is what a tombstone's space will be.
@@ -81,7 +90,7 @@ func (v *Volume) back() []Part {
 	if len(v.Back) > 0 {
 		return v.Back
 	}
-	return []Part{{v.Reservations, v.Size}}
+	return []Part{{Reservations: v.Reservations, Size: v.Size}}
 }
 
 // Account is the space of one disk that is reserved in one and the same way and not

@@ -17,10 +17,12 @@ const (
 	Format StepKind = "format" // disk: write the pool's marker
 
 	Make    StepKind = "make"    // volume: make its directory in incoming/
+	Limit   StepKind = "limit"   // volume: have the file system hold it to its size
 	Publish StepKind = "publish" // volume: incoming/ → live/, durable
 	Discard StepKind = "discard" // volume: remove what is in incoming/
 	Trash   StepKind = "trash"   // volume: live/ → trash/, durable
 	Purge   StepKind = "purge"   // volume: remove what is in trash/
+	Unlimit StepKind = "unlimit" // volume: give its project back to the file system
 
 	MakeSandbox   StepKind = "make-sandbox"   // task
 	MakeCgroup    StepKind = "make-cgroup"    // task
@@ -59,6 +61,10 @@ type SeenVolume struct {
 	Data        bool // live/ has the directory that tasks see
 	Durable     bool // that it is in live/ survives a power cut
 	Trash       bool
+
+	// Of a volume with a project, on a file system that enforces limits.
+	Unlimited bool // it is not limited to its size
+	Limited   bool // its project still has a limit
 }
 
 // SeenTask is what was observed of a task.
@@ -148,28 +154,44 @@ func planDisk(d *Disk, seen SeenDisk) []Step {
 func planVolume(v *Volume, seen SeenVolume, held bool) []Step {
 	steps := stepsFor(UnitOfVolume(v.UUID))
 	switch {
-	case seen.Unavailable != "" || v.Phase == Ready || v.Phase == Destroying && held:
+	case seen.Unavailable != "" || v.Phase == Destroying && held:
+		return nil
+	case v.Phase == Ready && seen.Live && seen.Data && seen.Unlimited:
+		return steps(Limit) // its size has changed, or limits were switched on
+	case v.Phase == Ready:
 		return nil
 	case v.Phase == Creating && seen.Live && seen.Data && seen.Durable:
 		return nil
 	case v.Phase == Creating && seen.Live && seen.Data:
 		return steps(Publish) // whoever renamed it may not have come to the sync
+	case v.Phase == Creating && v.Project != 0:
+		return steps(Make, Limit, Publish)
 	case v.Phase == Creating:
 		return steps(Make, Publish)
 	}
-	switch {
-	case seen.Live && seen.Incoming:
-		return steps(Discard, Trash, Purge)
-	case seen.Live:
-		return steps(Trash, Purge)
-	case seen.Incoming && seen.Trash:
-		return steps(Discard, Purge)
-	case seen.Incoming:
-		return steps(Discard)
-	case seen.Trash:
-		return steps(Purge)
+	return planRemoval(v, seen)
+}
+
+// planRemoval says what is left to be removed of a destroyed volume. Its project is free
+// only when nothing carries it any more.
+func planRemoval(v *Volume, seen SeenVolume) []Step {
+	var kinds []StepKind
+	if seen.Incoming {
+		kinds = append(kinds, Discard)
 	}
-	return nil
+	if seen.Live {
+		kinds = append(kinds, Trash)
+	}
+	if seen.Live || seen.Trash {
+		kinds = append(kinds, Purge)
+	}
+	if v.Project != 0 && (len(kinds) > 0 || seen.Limited) {
+		kinds = append(kinds, Unlimit)
+	}
+	if len(kinds) == 0 {
+		return nil
+	}
+	return stepsFor(UnitOfVolume(v.UUID))(kinds...)
 }
 
 // planTask says what is missing for a task: its directories while it lives, their

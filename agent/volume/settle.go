@@ -3,6 +3,8 @@ package volume
 import (
 	"fmt"
 	"time"
+
+	"tenon/agent/resource"
 )
 
 // Settle turns what was observed of a unit into changes of the state, those of operations
@@ -87,19 +89,30 @@ func settleVolume(s *State, v *Volume, seen SeenVolume, now time.Time) []Change 
 	case v.Phase == Ready && !whole:
 		return s.Faulty(u, ErrLost, fmt.Sprintf("its directory live/%s is gone from disk %s; it is not made anew. "+
 			"Bring the directory back, or destroy the volume to give its space back", v.UUID, DiskName(v.Disk)), now)
-	case v.Phase == Destroying && !seen.Incoming && !seen.Live && !seen.Trash:
+	case v.Phase == Destroying && !seen.Incoming && !seen.Live && !seen.Trash && !seen.Limited:
 		return s.giveBack(v)
 	}
 	return s.sound(u)
 }
 
 // giveBack drops a volume of which nothing is left, and gives its space to the accounts
-// that it comes from.
+// and volumes that it comes from.
 func (s *State) giveBack(v *Volume) []Change {
 	changes := []Change{{Drop: &Drop{Volume: v.UUID}}}
+	free := map[string]resource.Scalar{}
 	for _, p := range v.back() {
-		free := s.Free(v.Disk, p.Reservations) + p.Size
-		changes = append(changes, Change{Account: &Account{Disk: v.Disk, Reservations: p.Reservations, Free: free}})
+		if to, ok := s.Volume(p.Volume); ok && to.Phase != Destroying {
+			grown := *to
+			grown.Size += p.Size
+			changes = append(changes, Change{Volume: &grown})
+			continue
+		}
+		key := accountKey(v.Disk, p.Reservations)
+		if _, again := free[key]; !again {
+			free[key] = s.Free(v.Disk, p.Reservations)
+		}
+		free[key] += p.Size
+		changes = append(changes, Change{Account: &Account{Disk: v.Disk, Reservations: p.Reservations, Free: free[key]}})
 	}
 	return changes
 }

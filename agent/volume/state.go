@@ -24,6 +24,7 @@ type State struct {
 	kinds    map[string]int // number of accounts, by disk; copied with them
 	volumes  *btree.BTreeG[*Volume]
 	names    *btree.BTreeG[*Volume] // those that are not being destroyed
+	projects *btree.BTreeG[*Volume] // those that have one, tombstones included
 	tasks    *btree.BTreeG[*Task]
 	sandbox  *btree.BTreeG[*Task] // by sandbox path
 	byVolume *btree.BTreeG[*Attachment]
@@ -57,11 +58,14 @@ type fault struct {
 func Empty() *State {
 	return &State{
 		disks:    map[string]*Disk{},
-		accounts: tree(func(a, b *entry) int { return cmp.Compare(a.key, b.key) }),
 		kinds:    map[string]int{},
+		accounts: tree(func(a, b *entry) int { return cmp.Compare(a.key, b.key) }),
 		volumes:  tree(func(a, b *Volume) int { return cmp.Compare(a.UUID, b.UUID) }),
 		names: tree(func(a, b *Volume) int {
 			return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.ID, b.ID))
+		}),
+		projects: tree(func(a, b *Volume) int {
+			return cmp.Or(cmp.Compare(a.Disk, b.Disk), cmp.Compare(a.Project, b.Project))
 		}),
 		tasks:   tree(func(a, b *Task) int { return cmp.Compare(a.ID, b.ID) }),
 		sandbox: tree(func(a, b *Task) int { return cmp.Compare(a.Sandbox, b.Sandbox) }),
@@ -106,6 +110,12 @@ func (s *State) Volume(id UUID) (*Volume, bool) { return s.volumes.Get(&Volume{U
 
 // Named finds the volume that has a name; tombstones have none any more.
 func (s *State) Named(n Name) (*Volume, bool) { return s.names.Get(&Volume{Name: n}) }
+
+// ProjectUsed says whether a volume of a disk, or what is left of one, has a project.
+func (s *State) ProjectUsed(disk string, project uint32) bool {
+	_, used := s.projects.Get(&Volume{Disk: disk, Project: project})
+	return used && project != 0
+}
 
 // Find finds a volume by "role/id" or by UUID. ErrNotFound tells what was asked for.
 func (s *State) Find(ref string) (*Volume, error) {

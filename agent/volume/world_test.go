@@ -24,6 +24,7 @@ type world struct {
 	cgroups   map[string]bool    // the value says whether processes are inside
 	alive     map[int]bool       // processes
 	published map[UUID]bool      // ever, for good
+	limits    map[uint32]limit   // by project, which are unique over all disks here
 	known     map[UUID]bool      // to the agent that runs: published for good
 	births    int
 	journal   journal
@@ -50,6 +51,12 @@ type directory struct {
 	durable       bool
 }
 
+// limit is what the file system holds a project to.
+type limit struct {
+	volume UUID
+	size   resource.Scalar
+}
+
 type mounted struct {
 	volume UUID // none if it is a foreign mount
 	ro     bool
@@ -65,7 +72,7 @@ type journal struct {
 type crash struct{} // panics through an agent that ends
 
 func newWorld(fatal func(string, ...any)) *world {
-	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]int{}, removed: map[string]int{}, squats: map[string]bool{}, published: map[UUID]bool{}, crashIn: -1, failIn: -1}
+	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]int{}, removed: map[string]int{}, squats: map[string]bool{}, published: map[UUID]bool{}, limits: map[uint32]limit{}, crashIn: -1, failIn: -1}
 	for _, key := range []string{"", dataDisk} {
 		w.pools[key] = &poolDir{incoming: map[UUID]*directory{}, live: map[UUID]*directory{}, trash: map[UUID]*directory{}}
 	}
@@ -88,6 +95,9 @@ func (w *world) cut(survive int) {
 		maps.DeleteFunc(p.incoming, func(id UUID, _ *directory) bool { return survive%3 > 0 && id != "stranger" })
 	}
 	w.cutSandboxes(survive)
+	if survive%7 == 1 { // the limits of what was made lately were not on the disk yet
+		clear(w.limits)
+	}
 	w.reboot()
 }
 
@@ -214,7 +224,9 @@ func (w *world) observeVolume(s *State, v *Volume) SeenVolume {
 		return SeenVolume{Unavailable: "its disk is away"}
 	}
 	live := p.live[v.UUID] != nil
-	return SeenVolume{Incoming: p.incoming[v.UUID] != nil, Live: live, Data: live, Durable: w.known[v.UUID], Trash: p.trash[v.UUID] != nil}
+	l, limited := w.limits[v.Project]
+	return SeenVolume{Incoming: p.incoming[v.UUID] != nil, Live: live, Data: live, Durable: w.known[v.UUID], Trash: p.trash[v.UUID] != nil,
+		Limited: limited, Unlimited: v.Project != 0 && l != limit{v.UUID, v.Size}}
 }
 
 func (w *world) target(s *State, a *Attachment) string {
@@ -296,6 +308,16 @@ func (w *world) doVolume(s *State, v *Volume, kind StepKind) {
 		delete(p.live, v.UUID)
 	case Purge:
 		delete(p.trash, v.UUID)
+	case Limit:
+		if l, taken := w.limits[v.Project]; taken && l.volume != v.UUID {
+			w.fatal("project %d of volume %s is volume %s's", v.Project, v.UUID, l.volume)
+		}
+		w.limits[v.Project] = limit{v.UUID, v.Size}
+	case Unlimit:
+		if p.incoming[v.UUID] != nil || p.live[v.UUID] != nil || p.trash[v.UUID] != nil {
+			w.fatal("project %d is freed before volume %s is gone", v.Project, v.UUID)
+		}
+		delete(w.limits, v.Project)
 	}
 }
 

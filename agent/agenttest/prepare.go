@@ -1,0 +1,81 @@
+package agenttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"tenon/agent/volume"
+)
+
+// Prepare completes an operation as the host does.
+func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
+	k.Lock()
+	defer k.Unlock()
+	switch o := op.(type) {
+	case volume.Claim:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		if o.Cgroup {
+			o.Lease.Cgroup = "/cgroup/" + o.Task
+		}
+		if o.Lease.PID != 0 {
+			start, ok := k.Processes[o.Lease.PID]
+			if !ok {
+				return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.Lease.PID)}
+			}
+			o.Lease.Start = start
+		}
+		return o, nil
+	case volume.Attach:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		return o, nil
+	case volume.Create:
+		k.projects++
+		o.Project = k.projects
+		return o, nil
+	case volume.Launch:
+		if o.Sandbox == "" {
+			o.Sandbox, o.Own = path.Join(Root, o.Task), true
+		}
+		return o, nil
+	case volume.Shrink:
+		if r := o.Volume; r.IsVolume() && len(r.Reservations) > 0 { // by name: in a batch it may have another size by then
+			if v, ok := s.Named(volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID}); ok {
+				o.Used = k.Used[v.UUID]
+			}
+		}
+		return o, nil
+	case volume.Resize:
+		if v, err := s.Find(o.Ref); err == nil {
+			o.Used = k.Used[v.UUID]
+		}
+		return o, nil
+	case volume.Release:
+		if t, ok := s.Task(o.Task); ok {
+			seen := k.seeTask(t)
+			o.Since = t.Since
+			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
+		}
+		return o, nil
+	}
+	return op, nil
+}
+
+// Hand gives a descriptor of an empty directory in place of a mount.
+func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
+	k.Lock()
+	defer k.Unlock()
+	if _, ok := s.Volume(a.Volume); !ok {
+		return nil, errors.New("no such volume")
+	}
+	if k.FailHand != nil {
+		return nil, k.FailHand
+	}
+	return os.Open(os.TempDir())
+}

@@ -1,0 +1,157 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+	"tenon/isolator/quota"
+)
+
+// limits is what the file system of a pool does about sizes, and which projects are taken.
+type limits struct {
+	quota   *quota.Quota
+	status  quota.Status    // when the pool was opened: switching limits on takes a mount, or a restart of the agent
+	foreign map[uint32]bool // had something in them, or a limit, when the pool was opened
+	cursor  uint32          // where the next project is looked for; guarded by the disk's mu
+}
+
+// openLimits looks at a file system. What can't be looked at does not enforce anything.
+func openLimits(dir *os.File, r quota.Range) (*limits, error) {
+	q, err := quota.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &limits{quota: q, foreign: map[uint32]bool{}}
+	if l.status, err = q.Status(); err != nil || !l.enforces() {
+		return l, err
+	}
+	used, err := q.List(r)
+	for _, e := range used {
+		l.foreign[e.ID] = true
+	}
+	return l, err
+}
+
+func (l *limits) close() error {
+	if l == nil {
+		return nil
+	}
+	return l.quota.Close()
+}
+
+// enforces says whether a write beyond a limit fails.
+func (l *limits) enforces() bool { return l != nil && l.status.Enforcement == quota.Hard }
+
+// prepareCreate finds a project for a volume, where its disk has such things. A disk that
+// could enforce limits and does not gives one too: they are enforced when it is told to.
+func (h *Host) prepareCreate(s *volume.State, o volume.Create) (volume.Create, error) {
+	var source *resource.Source
+	if o.Volume.Disk != nil {
+		source = o.Volume.Disk.Source
+	}
+	key := source.Key()
+	d, ok := h.disks[key]
+	if !ok || d.mount || h.projects == (quota.Range{}) {
+		return o, nil // a MOUNT disk is limited by its own size
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.limits == nil {
+		return o, nil
+	}
+	taken := func(id uint32) bool { return d.limits.foreign[id] || s.ProjectUsed(key, id) }
+	project, found := h.projects.Next(d.limits.cursor, taken)
+	if !found && d.limits.enforces() {
+		return o, &volume.Error{Kind: volume.ErrInsufficient, Message: fmt.Sprintf("disk %s has no project of %s left to limit a volume by; "+
+			"configure a larger project_range", volume.DiskName(key), h.projects)}
+	}
+	o.Project, d.limits.cursor = project, project+1
+	return o, nil
+}
+
+// limit has the file system hold a volume to its size. Where it does not enforce limits
+// there is nothing to do.
+func (h *Host) limit(ctx context.Context, s *volume.State, v *volume.Volume) error {
+	l := h.limitsOf(v)
+	if !l.enforces() {
+		return nil
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return err
+	}
+	dir, err := p.DataOf(string(v.UUID))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := l.quota.Assign(ctx, dir, v.Project); err != nil {
+		return err
+	}
+	return ignoreOff(l.quota.SetLimit(v.Project, uint64(v.Size.Bytes()), 0))
+}
+
+// unlimit gives a volume's project back, which works only once nothing is left in it.
+func (h *Host) unlimit(v *volume.Volume) error {
+	l := h.limitsOf(v)
+	if l == nil {
+		return nil
+	}
+	err := ignoreOff(l.quota.Clear(v.Project))
+	if errors.Is(err, quota.ErrInUse) {
+		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: fmt.Sprintf("project %d is in use until the last removed file is closed: %v", v.Project, err)}
+	}
+	return err
+}
+
+// ignoreOff passes over that there are no limits (any more).
+func ignoreOff(err error) error {
+	if errors.Is(err, quota.ErrOff) || errors.Is(err, quota.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// seeLimit looks how a volume is limited, with a call or two.
+func (h *Host) seeLimit(s *volume.State, v *volume.Volume, seen *volume.SeenVolume) error {
+	l := h.limitsOf(v)
+	if v.Project == 0 || !l.enforces() {
+		return nil
+	}
+	usage, err := l.quota.Usage(v.Project)
+	if err != nil {
+		return ignoreOff(err)
+	}
+	seen.Limited = usage.LimitBytes > 0
+	seen.Unlimited = usage.LimitBytes != l.quota.Round(uint64(v.Size.Bytes()))
+	if seen.Unlimited || !seen.Live || !seen.Data {
+		return nil
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return nil // it is gone meanwhile, which another look tells
+	}
+	dir, err := p.DataOf(string(v.UUID))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	project, err := l.quota.ProjectOf(dir)
+	seen.Unlimited = project != v.Project
+	return err
+}
+
+// limitsOf are those of the file system that a volume lies on; nil while that is away.
+func (h *Host) limitsOf(v *volume.Volume) *limits {
+	d, ok := h.disks[v.Disk]
+	if !ok {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.limits
+}
