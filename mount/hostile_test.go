@@ -270,3 +270,29 @@ func TestANamespaceAboveOnesOwnIsRefused(t *testing.T) {
 func TestTheFirstThreadIsNeverTakenAway(t *testing.T) {
 	startTask(t, "private", nil).must("threads")
 }
+
+// TestWhatPropagatesToAnotherUserNamespaceIsLocked: the way for a read-only volume to get there.
+func TestWhatPropagatesToAnotherUserNamespaceIsLocked(t *testing.T) {
+	mounttest.RequireRoot(t)
+	v := newVolume(t)
+	if err := unix.Mount("", v.dir, "", unix.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
+	k := startTask(t, "slave", inOwnUsers())
+	v.attach(t, Attributes{ReadOnly: true})
+	if p := mustAt(t, k, v.targetPath); !p.Mounted || !p.ReadOnly || p.Identity != v.identity(t) {
+		t.Fatalf("there is %+v", p)
+	}
+	if got := k.do("writable", v.targetPath); !strings.Contains(got, "not permitted") {
+		t.Errorf("made writable: %s", got)
+	}
+	if got := k.do("write", v.targetPath+"/precious"); !strings.Contains(got, "read-only") {
+		t.Errorf("the task writes: %s", got)
+	}
+	if err := Detach(v.sandbox, "target", false); err != nil {
+		t.Fatal(err)
+	}
+	if p := mustAt(t, k, v.targetPath); p.Mounted {
+		t.Errorf("after the detach there is %+v", p)
+	}
+}

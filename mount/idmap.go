@@ -51,6 +51,9 @@ func UserNamespace(uids, gids []IDRange) (*os.File, error) {
 		return nil, fmt.Errorf("map of group ids: %w", err)
 	}
 	f, err := makeUserNamespace(us, gs)
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("this needs CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for what root is to own: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make a user namespace: %w", err)
 	}

@@ -82,7 +82,8 @@ func (n *Namespace) Close() error { return n.proc.Close() }
 // Where the target lies on a mount that the process' namespace shares, or that others follow, the
 // mount shows up there too, with its attributes (mount_namespaces(7)); so give targets on mounts
 // that are private or slaves. In a namespace that belongs to another user namespace a read-only
-// tree is ErrUndone: nothing keeps its root from remounting it.
+// tree is ErrUndone: nothing keeps its root from remounting it, as it may lift the other
+// attributes, and unmount what it does not want. (What comes there by propagation is locked.)
 func (n *Namespace) Attach(ctx context.Context, tree *Tree, target string, mkdirs bool) error {
 	if err := checkTarget(target); err != nil {
 		return err
