@@ -18,25 +18,48 @@ type ask struct {
 // known. It is nil where the rules allow everything. Each resource or volume that an
 // operation is about is decided alone, against the state that the operation meets, and
 // all must be allowed. What an operation names but the state does not have is not
-// decided: Apply refuses it. Apply asks about the operations of an Identified one, not about
-// the group, which is refused here. The refusal is a *volume.Error of the kind
-// volume.ErrForbidden that says which rule decided.
+// decided: Apply refuses it. What is done to a task is allowed to whom all volumes are that
+// it holds already. An operation with an id is acknowledged by the principal who asked for
+// it. Apply asks about the operations of an Identified one, not about the group, which is
+// refused here. The refusal is a *volume.Error of the kind volume.ErrForbidden that says which
+// rule decided; a role that the principal may not see, and that the operation does not name,
+// is not in it.
 func (a ACLs) For(principal string) func(*volume.State, volume.Operation) error {
 	if !a.Strict && len(a.Rules) == 0 {
 		return nil
 	}
 	return func(s *volume.State, op volume.Operation) error {
+		if o, is := op.(volume.Acknowledge); is {
+			return checkOwn(s, o.ID, principal)
+		}
 		asks, known := asksOf(s, op)
 		if !known {
 			return forbidden("%s: no rule can allow it, as the ACLs know nothing like it", op.Name())
 		}
 		for _, q := range asks {
 			if d := a.Decide(principal, q.action, q.object); !d.Allowed {
-				return forbidden("%s: refused by %s of the ACLs, asked by %s", q, d.Rule, nameOf(principal))
+				return forbidden("%s: refused by %s of the ACLs, asked by %s", a.wordsFor(principal, q), d.Rule, nameOf(principal))
 			}
 		}
 		return nil
 	}
+}
+
+// checkOwn refuses to acknowledge what another principal has asked for.
+func checkOwn(s *volume.State, id, principal string) error {
+	if o, kept := s.Operation(id); kept && o.Principal != principal {
+		return forbidden("acknowledge operation %.255q: refused by the ACLs, as it is another's, asked by %s", id, nameOf(principal))
+	}
+	return nil
+}
+
+// wordsFor words what was asked for. Of a volume that is there the state says the role, so
+// that the principal may not know it.
+func (a ACLs) wordsFor(principal string, q ask) string {
+	if (q.action == Attach || q.action == Resize) && !a.Visible(principal)(q.object) {
+		return fmt.Sprintf(kinds[q.action].words, "?, which may not be seen")
+	}
+	return q.String()
 }
 
 func forbidden(format string, args ...any) error {
@@ -79,19 +102,17 @@ func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
 	case volume.Resize:
 		return roleAsks(Resize, findOne(s, o.Ref, resource.Resource{})), true
 	case volume.Launch:
-		return launchAsks(s, o.Resources), true
+		return append(heldAsks(s, o.Task), launchAsks(s, o.Resources)...), true
 	case volume.Claim:
-		return useAsks(s, o.Uses), true
+		return append(heldAsks(s, o.Task), useAsks(s, o.Uses...)...), true
 	case volume.Attach:
-		return useAsks(s, []volume.Use{o.Use}), true
+		return append(heldAsks(s, o.Task), useAsks(s, o.Use)...), true
 	case volume.SetMode:
-		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
+		return append(heldAsks(s, o.Task), useAsks(s, volume.Use{Volume: o.Volume})...), true
 	case volume.Detach:
-		return useAsks(s, []volume.Use{{Volume: o.Volume}}), true
+		return append(heldAsks(s, o.Task), useAsks(s, volume.Use{Volume: o.Volume})...), true
 	case volume.Release:
-		return releaseAsks(s, o.Task), true
-	case volume.Acknowledge:
-		return nil, true
+		return heldAsks(s, o.Task), true
 	}
 	return nil, false
 }
@@ -171,8 +192,8 @@ func roleAsks(action Action, v *volume.Volume) []ask {
 	return []ask{{action, v.Role}}
 }
 
-// useAsks asks for the volumes that a task uses.
-func useAsks(s *volume.State, uses []volume.Use) (asks []ask) {
+// useAsks asks for volumes that a task is to use, or not to use any more.
+func useAsks(s *volume.State, uses ...volume.Use) (asks []ask) {
 	for _, u := range uses {
 		asks = append(asks, roleAsks(Attach, findOne(s, u.Volume, resource.Resource{}))...)
 	}
@@ -187,8 +208,9 @@ func launchAsks(s *volume.State, rs []resource.Resource) (asks []ask) {
 	return asks
 }
 
-// releaseAsks asks for all volumes that a task holds.
-func releaseAsks(s *volume.State, task string) (asks []ask) {
+// heldAsks asks for all volumes that a task holds: a task is nobody's, and whoever adds to it,
+// or takes from it, or ends it, does so to whatever runs with them.
+func heldAsks(s *volume.State, task string) (asks []ask) {
 	for a := range s.AttachmentsIn(task) {
 		if v, ok := s.Volume(a.Volume); ok {
 			asks = append(asks, roleAsks(Attach, v)...)

@@ -17,7 +17,8 @@ import (
 )
 
 // host is a state with two volumes: web/data, made by joe and held by tasks t1 and t2,
-// and eng/a/logs, made by nobody that is known and held by t1 alone. old is a tombstone.
+// and eng/a/logs, made by nobody that is known and held by t1 alone. old is a tombstone. Of
+// two operations with ids, joe asked for one, and nobody that is known for the other.
 func host() *volume.State {
 	joe := "joe"
 	return volume.Empty().With(
@@ -32,6 +33,8 @@ func host() *volume.State {
 		volume.Change{Attachment: &volume.Attachment{Volume: "v1", Task: "t1", Path: "data"}},
 		volume.Change{Attachment: &volume.Attachment{Volume: "v2", Task: "t1", Path: "logs"}},
 		volume.Change{Attachment: &volume.Attachment{Volume: "v1", Task: "t2", Path: "data"}},
+		volume.Change{Operation: &volume.OperationStatus{ID: "joes", Principal: joe, State: volume.OperationFinished}},
+		volume.Change{Operation: &volume.OperationStatus{ID: "nobodys", State: volume.OperationFinished}},
 	)
 }
 
@@ -122,7 +125,6 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 		"shrink of what is no volume":                             {volume.Shrink{Volume: disk(level("web", ""))}, nil},
 		"resize of what is not there":                             {volume.Resize{Ref: "web/none"}, nil},
 		"resize of no name":                                       {volume.Resize{}, nil},
-		"an acknowledgement asks for nothing":                     {volume.Acknowledge{ID: "o1"}, nil},
 		"launch asks for each volume, and no other resource": {
 			volume.Launch{Task: "t3", Resources: list(claims("web", "data", ""), disk(level("eng", "")), claims("eng/a", "logs", ""), claims("x", "none", ""))},
 			[]ask{{Attach, "web"}, {Attach, "eng/a"}},
@@ -131,16 +133,22 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 			volume.Claim{Task: "t3", Uses: []volume.Use{{Volume: "web/data"}, {Volume: "v2"}, {Volume: "web/none"}}},
 			[]ask{{Attach, "web"}, {Attach, "eng/a"}},
 		},
-		"a claim of nothing asks for nothing":    {volume.Claim{Task: "t3"}, nil},
-		"attach asks for the volume":             {volume.Attach{Task: "t3", Use: volume.Use{Volume: "eng/a/logs"}}, []ask{{Attach, "eng/a"}}},
-		"set-mode asks for the volume":           {volume.SetMode{Task: "t1", Volume: "web/data"}, []ask{{Attach, "web"}}},
-		"detach asks for the volume":             {volume.Detach{Task: "t1", Volume: "web/data"}, []ask{{Attach, "web"}}},
-		"detach of what is not there":            {volume.Detach{Task: "t1", Volume: "web/none"}, nil},
-		"release asks for all that the task has": {volume.Release{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
-		"release of a task that is not there":    {volume.Release{Task: "none"}, nil},
+		"a claim of nothing asks for nothing": {volume.Claim{Task: "t3"}, nil},
+		"attach asks for the volume":          {volume.Attach{Task: "t3", Use: volume.Use{Volume: "eng/a/logs"}}, []ask{{Attach, "eng/a"}}},
+		"and for what the task has": {volume.Attach{Task: "t1", Use: volume.Use{Volume: "web/data"}},
+			[]ask{{Attach, "web"}, {Attach, "eng/a"}, {Attach, "web"}}},
+		"a claim for a task that is there asks for what it has, too": {volume.Claim{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
+		"so does a launch": {volume.Launch{Task: "t2", Resources: list(claims("eng/a", "logs", ""))}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
+		"set-mode asks for the volume and for what else the task has": {volume.SetMode{Task: "t1", Volume: "web/data"},
+			[]ask{{Attach, "web"}, {Attach, "eng/a"}, {Attach, "web"}}},
+		"detach asks for the volume and for what else the task has": {volume.Detach{Task: "t1", Volume: "web/data"},
+			[]ask{{Attach, "web"}, {Attach, "eng/a"}, {Attach, "web"}}},
+		"detach of what is not there asks for what the task has": {volume.Detach{Task: "t2", Volume: "web/none"}, []ask{{Attach, "web"}}},
+		"release asks for all that the task has":                 {volume.Release{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
+		"release of a task that is not there":                    {volume.Release{Task: "none"}, nil},
 	}
 	s := host()
-	asked := map[string]bool{"Identified": true} // never asked about itself
+	asked := map[string]bool{"Identified": true, "Acknowledge": true} // never asked about itself; decided by who asked
 	for name, c := range cases {
 		asked[reflect.TypeOf(c.op).Name()] = true
 		t.Run(name, func(t *testing.T) {
@@ -191,6 +199,7 @@ func TestOneRefusalRefusesTheOperation(t *testing.T) {
 		Unreserve: {{just("ops"), just("ops")}},
 		Destroy:   {{just("joe"), just("joe")}, {just("ops"), everybody}, {everybody, nobody}},
 		Attach:    {{just("joe"), just("web")}, {just("ops"), everybody}},
+		View:      {{just("eve"), nobody}, {everybody, everybody}},
 	}, Strict: true}
 	cases := []struct {
 		principal string
@@ -227,6 +236,27 @@ func TestOneRefusalRefusesTheOperation(t *testing.T) {
 		{"ops", volume.Release{Task: "t1"}, ""},
 		{"joe", volume.Release{Task: "t1"},
 			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"joe", volume.Attach{Task: "t2", Use: volume.Use{Volume: "web/data"}}, ""},
+		{"joe", volume.Attach{Task: "t1", Use: volume.Use{Volume: "web/data"}},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"joe", volume.SetMode{Task: "t1", Volume: "web/data"},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"joe", volume.Detach{Task: "t1", Volume: "web/data"},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"joe", volume.Launch{Task: "t1"},
+			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
+		{"eve", volume.Release{Task: "t1"},
+			`attach or detach volumes of role ?, which may not be seen: refused by permissive = false of the ACLs, asked by principal "eve"`},
+		{"eve", volume.Claim{Task: "t3"}, ""},
+		{"joe", volume.Acknowledge{ID: "joes"}, ""},
+		{"joe", volume.Acknowledge{ID: "none"}, ""},
+		{"", volume.Acknowledge{ID: "nobodys"}, ""},
+		{"joe", volume.Acknowledge{ID: "nobodys"},
+			`acknowledge operation "nobodys": refused by the ACLs, as it is another's, asked by principal "joe"`},
+		{"ops", volume.Acknowledge{ID: "joes"},
+			`acknowledge operation "joes": refused by the ACLs, as it is another's, asked by principal "ops"`},
+		{"", volume.Acknowledge{ID: "joes"},
+			`acknowledge operation "joes": refused by the ACLs, as it is another's, asked by nobody that is known`},
 		{"joe", volume.Claim{Uses: []volume.Use{{Volume: "web/data"}, {Volume: "eng/a/logs"}}},
 			`attach or detach volumes of role "eng/a": refused by permissive = false of the ACLs, asked by principal "joe"`},
 	}
