@@ -87,7 +87,7 @@ type ruled struct {
 }
 
 // ruling serves an agent by ACLs that has web/data and web/alone, of which the task t0 holds
-// the second, and an operation with the id "done".
+// the second, and an operation with an id of each asker's, "done-" and the principal.
 func ruling(t *testing.T, acls access.ACLs) *ruled {
 	t.Helper()
 	k := agenttest.NewKernel("/mnt/d1")
@@ -148,11 +148,14 @@ func (r *ruled) prepare(t *testing.T) {
 			Volume: &resource.Volume{ContainerPath: id, Mode: resource.RW}}
 		return volume.Create{Volume: v, Owner: volume.Owner{Mode: 0o755}}
 	}
-	for _, op := range []volume.Operation{
-		volume.Identified{ID: "done", Type: "RESERVE", Digest: "1", Operations: []volume.Operation{volume.Reserve{Resources: []resource.Resource{disk}}}},
-		create("data", true), create("alone", false),
+	ops := []volume.Operation{
+		volume.Reserve{Resources: []resource.Resource{disk}}, create("data", true), create("alone", false),
 		volume.Claim{Task: "t0", Uses: []volume.Use{{Volume: "web/alone", Mode: resource.RW}}},
-	} {
+	}
+	for _, by := range []string{"", "ops", "guest", "admin", "1001"} {
+		ops = append(ops, volume.Identified{ID: "done-" + by, Type: "RESERVE", Digest: "1", Principal: by})
+	}
+	for _, op := range ops {
 		if _, err := r.agent.Do(t.Context(), op); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +170,8 @@ type change struct {
 }
 
 // changes has a request for every route that changes something. PRINCIPAL stands where
-// Mesos' rule wants a known principal to be named, AGENT for the id of the agent.
+// Mesos' rule wants a known principal to be named, AGENT for the id of the agent, and at the
+// end of a path BY for whoever asks.
 func changes() map[string]change {
 	const (
 		space    = `{"name":"disk","type":"SCALAR","scalar":{"value":64},"reservations":[{"type":"DYNAMIC","role":"web"PRINCIPAL}]}`
@@ -178,7 +182,7 @@ func changes() map[string]change {
 	)
 	all := map[string]change{
 		"POST /v1/operations":                 {access.Reserve, request{"POST", "/v1/operations", json, `{"type":"RESERVE","reserve":{"resources":[` + space + `]}}`}, false},
-		"DELETE /v1/operations/{id}":          {"", request{"DELETE", "/v1/operations/done", "", ""}, false},
+		"DELETE /v1/operations/{id}":          {"", request{"DELETE", "/v1/operations/done-BY", "", ""}, false},
 		"POST /v1/volumes":                    {access.Create, request{"POST", "/v1/volumes", json, `{"role":"web","id":"new","size":1048576}`}, false},
 		"PATCH /v1/volumes/{ref...}":          {access.Resize, request{"PATCH", "/v1/volumes/web/data", json, `{"size":134217728}`}, false},
 		"DELETE /v1/volumes/{ref...}":         {access.Destroy, request{"DELETE", "/v1/volumes/web/data", "", ""}, false},
@@ -222,6 +226,9 @@ func (c change) fill(principal, agent string) request {
 		pairs[1] = url.QueryEscape(named)
 	}
 	c.request.body = strings.NewReplacer(pairs...).Replace(c.request.body)
+	if path, by := strings.CutSuffix(c.path, "BY"); by {
+		c.path = path + principal
+	}
 	return c.request
 }
 
@@ -324,6 +331,42 @@ func (r *ruled) checkAsker(name string, e access.Entry, who asker) {
 		r.t.Errorf("%s: audited as %+v, want the certificate and the address", name, e)
 	case who.certificate == "" && (e.UID == nil || *e.UID != who.uid || e.PID != os.Getpid() || e.Subject != "" || e.Remote != ""):
 		r.t.Errorf("%s: audited as %+v, want user %d and the process", name, e, who.uid)
+	}
+}
+
+func TestAnOperationIsAcknowledgedByWhoeverAskedForIt(t *testing.T) {
+	t.Parallel()
+	hides := aclsBy["ops alone"].acls
+	shows := access.ACLs{Rules: map[access.Action][]access.Rule{access.Create: hides.Rules[access.Create]}}
+	for _, tc := range []struct {
+		name      string
+		acls      access.ACLs
+		want      int
+		audited   string
+		explained string
+	}{
+		{"operations of others are hidden", hides, 404, "not found", "there is no operation"},
+		{"operations of others are shown", shows, 403, "forbidden", "as it is another's"},
+	} {
+		r := ruling(t, tc.acls)
+		for _, who := range []string{"another user", "nobody that is known", "root", "another's certificate"} {
+			r.as(askers[who])
+			before, audited := r.agent.State().Version, len(r.entries())
+			status, body := r.send(request{"DELETE", "/v1/operations/done-ops", "", ""})
+			if status != tc.want || !strings.Contains(body, tc.explained) || r.agent.State().Version != before {
+				t.Errorf("%s: %s: got %d %s; want %d and nothing changed", tc.name, who, status, body, tc.want)
+			}
+			if e := r.entryAfter(audited); e.Outcome != tc.audited {
+				t.Errorf("%s: %s: audited as %+v, want %s", tc.name, who, e, tc.audited)
+			}
+			if missing, _ := r.send(request{"DELETE", "/v1/operations/none", "", ""}); missing != 404 {
+				t.Errorf("%s: %s: got %d for an operation that is not there", tc.name, who, missing)
+			}
+		}
+		r.as(askers["a user"])
+		if status, body := r.send(request{"DELETE", "/v1/operations/done-ops", "", ""}); status != 204 {
+			t.Errorf("%s: ops itself got %d %s", tc.name, status, body)
+		}
 	}
 }
 

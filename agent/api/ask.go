@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"tenon/agent"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 )
 
@@ -81,17 +83,51 @@ func (g *guard) function() func(*volume.State, volume.Operation) error {
 }
 
 // check refuses an operation on a volume that may not be seen just as if it were not
-// there, and one that is not allowed by its rule.
+// there, one on an operation of somebody else in the same way, and one that is not allowed by
+// its rule.
 func (g *guard) check(st *volume.State, op volume.Operation) error {
+	if o, is := op.(volume.Acknowledge); is {
+		if err := g.know(st, o.ID); err != nil {
+			return err
+		}
+	}
 	for _, ref := range refsOf(op) {
 		if err := g.see(st, ref); err != nil {
-			return err
+			return g.without(st, ref, op, err)
 		}
 	}
 	if g.allow != nil {
 		g.refused = g.allow(st, op)
 	}
 	return g.refused
+}
+
+// know refuses an operation that is there and may not be seen.
+func (g *guard) know(st *volume.State, id string) error {
+	_, err := g.asked.Find(st, id)
+	if _, kept := st.Operation(id); kept && err != nil {
+		g.refused = fmt.Errorf("operation %s may not be seen: refused by view_roles of the ACLs, told that it is not there", id)
+	}
+	return err
+}
+
+// without gives the refusal of an operation as it is where a volume that may not be seen is
+// not there: what else is wrong with it comes first, or not, as it does then.
+func (g *guard) without(st *volume.State, ref string, op volume.Operation, unseen error) error {
+	v, err := st.Find(ref)
+	if err != nil {
+		return unseen
+	}
+	st = st.With(volume.Change{Drop: &volume.Drop{Volume: v.UUID}})
+	if g.allow != nil {
+		if err := g.allow(st, op); err != nil {
+			return err
+		}
+	}
+	if _, err := volume.Apply(st, volume.Env{Now: time.Now()}, op); err != nil {
+		return err
+	}
+	return unseen
 }
 
 // see refuses a volume that is there and may not be seen.
@@ -105,24 +141,44 @@ func (g *guard) see(st *volume.State, ref string) error {
 	return err
 }
 
-// refsOf are the volumes that an operation calls by name or UUID. Mesos' own operations
-// carry the whole resource instead, as somebody has it who was shown it.
+// refsOf are the volumes that an operation is about, by name or UUID. One that makes a volume
+// has none: that a name is taken cannot be hidden from whoever may use it.
 func refsOf(op volume.Operation) (refs []string) {
 	switch o := op.(type) {
 	case volume.Destroy:
-		refs = []string{o.Ref}
+		if o.Ref != "" {
+			return []string{o.Ref}
+		}
+		return namesOf(o.Volume)
+	case volume.Grow:
+		return namesOf(o.Volume)
+	case volume.Shrink:
+		return namesOf(o.Volume)
 	case volume.Resize:
-		refs = []string{o.Ref}
+		return []string{o.Ref}
+	case volume.Launch:
+		return namesOf(o.Resources...)
 	case volume.Attach:
-		refs = []string{o.Volume}
+		return []string{o.Volume}
 	case volume.Detach:
-		refs = []string{o.Volume}
+		return []string{o.Volume}
 	case volume.SetMode:
-		refs = []string{o.Volume}
+		return []string{o.Volume}
 	case volume.Claim:
 		for _, u := range o.Uses {
 			refs = append(refs, u.Volume)
 		}
 	}
 	return refs
+}
+
+// namesOf are the names of those resources that are volumes, as Mesos' own operations carry
+// them.
+func namesOf(rs ...resource.Resource) (names []string) {
+	for _, r := range rs {
+		if r.IsVolume() {
+			names = append(names, volume.Name{Role: r.Role(), ID: r.Disk.Persistence.ID}.String())
+		}
+	}
+	return names
 }

@@ -75,7 +75,7 @@ func (s *Server) call(c *call) (answer, error) {
 	case err != nil:
 		return answer{}, err
 	case request.Type == wire.GetOperations:
-		return ok(wire.CallOperationsOf(s.agent.State(), c.peer.asked())), nil
+		return ok(wire.CallOperationsOf(s.agent.State(), c.peer.asked)), nil
 	}
 	return s.operate(c, agent, op)
 }

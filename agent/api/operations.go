@@ -48,28 +48,21 @@ func (s *Server) operations(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	page, err := wire.OperationsOf(s.agent.State(), c.URL.Query().Get("after"), all, limit, c.peer.asked())
+	page, err := wire.OperationsOf(s.agent.State(), c.URL.Query().Get("after"), all, limit, c.peer.asked)
 	return ok(page), err
 }
 
 func (s *Server) operation(c *call) (answer, error) {
 	st := s.agent.State()
-	o, err := c.peer.asked().Find(st, c.PathValue("id"))
+	o, err := c.peer.asked.Find(st, c.PathValue("id"))
 	if err != nil {
 		return answer{}, err
 	}
 	return ok(wire.OperationOf(st, o)), nil
 }
 
-// asked says which operations a peer may see: where the rules hide anything at all, its own.
-func (p peer) asked() wire.Asked {
-	if p.view == nil {
-		return nil
-	}
-	return func(principal string) bool { return principal == p.principal }
-}
-
-// acknowledge has the agent note that whoever asked knows how the operation ended.
+// acknowledge has the agent note that whoever asked knows how the operation ended. Rules let
+// nobody else say so.
 func (s *Server) acknowledge(c *call) (answer, error) {
 	_, err := s.ask(c, volume.Acknowledge{ID: c.PathValue("id")})
 	return nothing(), err

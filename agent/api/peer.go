@@ -40,6 +40,7 @@ type peer struct {
 type rules struct {
 	allow func(*volume.State, volume.Operation) error
 	view  wire.View
+	asked wire.Asked // where the rules hide anything at all, its own operations
 }
 
 // rulesFor are those of a principal.
@@ -47,6 +48,7 @@ func (s *Server) rulesFor(principal string) rules {
 	r := rules{allow: s.acls.For(principal)}
 	if s.acls.Strict || len(s.acls.Rules[access.View]) > 0 {
 		r.view = s.acls.Visible(principal)
+		r.asked = func(by string) bool { return by == principal }
 	}
 	return r
 }

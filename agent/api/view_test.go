@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -157,6 +158,58 @@ func TestAVolumeThatMayNotBeSeenIsNotThereForWhoeverAsksForIt(t *testing.T) {
 	for _, e := range entries {
 		if e.Principal != "guest" || e.Outcome != "not found" {
 			t.Errorf("audited as %+v, want guest and not found", e)
+		}
+	}
+}
+
+// TestAVolumeThatMayNotBeSeenIsNotThereForMesosOperations names web/data by all of its
+// resource, as somebody may who was shown it once, and a volume that is not there likewise.
+func TestAVolumeThatMayNotBeSeenIsNotThereForMesosOperations(t *testing.T) {
+	t.Parallel()
+	const (
+		resource = `{"name":"disk","type":"SCALAR","scalar":{"value":64},"shared":{},"reservations":[{"type":"DYNAMIC","role":"web","principal":"maker"}],` +
+			`"disk":{"persistence":{"id":"NAME","principal":"maker"},"volume":{"container_path":"NAME","mode":"RW"}}}`
+		more   = `{"name":"disk","type":"SCALAR","scalar":{"value":1},"reservations":[{"type":"DYNAMIC","role":"web","principal":"maker"}]}`
+		launch = `{"type":"LAUNCH","launch":{"task_infos":[{"name":"n","task_id":{"value":"TASK"},"agent_id":{"value":"AGENT"},"resources":[` + resource + `]}]}}`
+		json   = "application/json"
+	)
+	r := ruling(t, webIsHidden())
+	agent := r.agent.State().Agent
+	before := r.agent.State().Version
+	tried := map[string]request{
+		"destroy":                 {"POST", "/v1/operations", json, `{"type":"DESTROY","destroy":{"volumes":[` + resource + `]}}`},
+		"destroy with an id":      {"POST", "/v1/operations", json, `{"id":{"value":"o"},"type":"DESTROY","destroy":{"volumes":[` + resource + `]}}`},
+		"destroy by a form":       {"POST", "/destroy-volumes", "application/x-www-form-urlencoded", "slaveId=" + agent + "&volumes=" + url.QueryEscape("["+resource+"]")},
+		"destroy by a call":       {"POST", "/api/v1", json, `{"type":"DESTROY_VOLUMES","destroy_volumes":{"agent_id":{"value":"AGENT"},"volumes":[` + resource + `]}}`},
+		"grow":                    {"POST", "/v1/operations", json, `{"type":"GROW_VOLUME","grow_volume":{"volume":` + resource + `,"addition":` + more + `}}`},
+		"shrink":                  {"POST", "/v1/operations", json, `{"type":"SHRINK_VOLUME","shrink_volume":{"volume":` + resource + `,"subtract":{"value":1}}}`},
+		"shrink by another size":  {"POST", "/v1/operations", json, strings.Replace(`{"type":"SHRINK_VOLUME","shrink_volume":{"volume":`+resource+`,"subtract":{"value":1}}}`, ":64}", ":65}", 1)},
+		"launch":                  {"POST", "/v1/operations", json, strings.Replace(launch, "TASK", "new", 1)},
+		"launch of a task of his": {"POST", "/v1/operations", json, strings.Replace(launch, "TASK", "t0", 1)},
+	}
+	r.as(askers["another user"])
+	for name, q := range tried {
+		as := func(id string) (int, string) {
+			q := q
+			q.body = strings.NewReplacer("NAME", id, "AGENT", agent).Replace(q.body)
+			status, body := r.send(q)
+			return status, strings.ReplaceAll(body, id, "NAME")
+		}
+		hidden, told := as("data")
+		missing, want := as("none")
+		if hidden/100 != 4 || missing != hidden || told != want {
+			t.Errorf("%s: of a hidden volume it is told %d %s, of one that is not there %d %s", name, hidden, told, missing, want)
+		}
+	}
+	if got := r.agent.State().Version; got != before {
+		t.Errorf("version %d after %d, want nothing changed", got, before)
+	}
+	r.as(askers["a user"])
+	for _, name := range []string{"launch", "grow"} {
+		q := tried[name]
+		q.body = strings.NewReplacer("NAME", "data", "AGENT", agent).Replace(q.body)
+		if status, body := r.send(q); status != 200 {
+			t.Errorf("%s by somebody who sees it: got %d %s", name, status, body)
 		}
 	}
 }
