@@ -134,9 +134,9 @@ func BenchmarkAttachDetachWith1000Pollers(b *testing.B) {
 	if _, err := a.Do(b.Context(), volume.Reserve{Resources: []resource.Resource{disk}}, volume.Create{Volume: data}); err != nil {
 		b.Fatal(err)
 	}
-	const rounds = 4 // taking turns, since the machine has others to serve
-	pairs := func() time.Duration {
-		start := time.Now()
+	const rounds = 10 // taking turns, since the machine has others to serve
+	pairs := func() (took, processor time.Duration) {
+		start, before := time.Now(), processorTime(b)
 		for range b.N/rounds + 1 {
 			if _, err := a.Do(b.Context(), volume.Attach{Task: "t", Use: volume.Use{Volume: "web/data"}, Via: volume.ByPath}); err != nil {
 				b.Fatal(err)
@@ -145,24 +145,27 @@ func BenchmarkAttachDetachWith1000Pollers(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		return time.Since(start)
+		return time.Since(start), processorTime(b) - before
 	}
-	var alone, polled time.Duration
+	var alone, polled, cpuAlone, cpuPolled time.Duration
 	told := int64(0)
 	b.ResetTimer()
 	for range rounds {
 		b.StopTimer()
-		alone += pairs()
+		took, cpu := pairs()
+		alone, cpuAlone = alone+took, cpuAlone+cpu
 		answers, stop := pollers(b, path, 1000)
 		before := answers.Load()
 		b.StartTimer()
-		polled += pairs()
+		took, cpu = pairs()
 		b.StopTimer()
+		polled, cpuPolled = polled+took, cpuPolled+cpu
 		told += answers.Load() - before
 		stop()
 	}
 	b.ReportMetric(float64(alone)/float64(b.N), "ns/alone")
 	b.ReportMetric(float64(polled)/float64(alone), "polled/alone")
+	b.ReportMetric(float64(cpuPolled)/float64(cpuAlone), "cpu-polled/alone")
 	b.ReportMetric(float64(told)/polled.Seconds(), "answers/s")
 }
 
