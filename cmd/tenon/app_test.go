@@ -134,14 +134,17 @@ func TestSpecsOfDisk(t *testing.T) {
 		"disk:2048": 2048 * resource.One, "disk:2GiB": 2048 * resource.One, "disk: 1.5G": 1536 * resource.One,
 		"disk:512K": resource.One / 2, "disk:1B": 1,
 	} {
-		if got, err := parseSpec(in); err != nil || got != want {
+		if got, all, err := parseSpec(in); err != nil || got != want || all {
 			t.Errorf("parseSpec(%q) = %v, %v; want %v", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"", "disk", "disk:", "2048", "cpus:2", "disk:x", "disk:-1", "disk:1:2", "disk(web):1", "Disk:1"} {
-		if got, err := parseSpec(in); err == nil {
+		if got, _, err := parseSpec(in); err == nil {
 			t.Errorf("parseSpec(%q) = %v, want an error", in, got)
 		}
+	}
+	if _, all, err := parseSpec("disk:all"); err != nil || !all {
+		t.Errorf("disk:all is %v, %v; want all", all, err)
 	}
 }
 

@@ -17,10 +17,10 @@ func attachCommand() *cli.Command {
 		Usage: "mount volumes beneath a task's sandbox",
 		Description: "For launchers that start their task themselves. The volumes stay until they are detached or\n" +
 			"the task is released. A task that is not there is made. A use is NAME[:PATH][:rw|ro]: the\n" +
-			"volume, where in the sandbox, and how; rw is the default.\n\n" +
+			"volume, where in the sandbox, and how; rw is the default. --mode changes what is attached already.\n\n" +
 			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
 			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob\n" +
-			"   tenon attach --task alice --volume web/data --mode ro     # it is attached: flip it",
+			"   tenon attach --task alice --volume web/data --mode ro",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},

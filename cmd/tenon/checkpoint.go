@@ -117,15 +117,15 @@ func describeChange(c volume.Change) string {
 	case c.Boot != "":
 		return "boot        " + clean(c.Boot)
 	case c.Disk != nil:
-		return fmt.Sprintf("disk        %s %s %s, pool %s", clean(volume.DiskName(c.Disk.Key)), c.Disk.Phase, c.Disk.Total.Bytes(), clean(c.Disk.Pool))
+		return fmt.Sprintf("disk        %s %s %s, pool %s", clean(volume.DiskName(c.Disk.Key)), c.Disk.Phase, sizeText(c.Disk.Total.Bytes()), clean(c.Disk.Pool))
 	case c.Account != nil:
 		var stack []string
 		for _, r := range c.Account.Reservations {
 			stack = append(stack, r.String())
 		}
-		return fmt.Sprintf("reservation %s %s free on disk %s", clean(strings.Join(stack, "")), c.Account.Free.Bytes(), clean(volume.DiskName(c.Account.Disk)))
+		return fmt.Sprintf("reservation %s %s free on disk %s", clean(strings.Join(stack, "")), sizeText(c.Account.Free.Bytes()), clean(volume.DiskName(c.Account.Disk)))
 	case c.Volume != nil:
-		return fmt.Sprintf("volume      %s %s %s, %s", clean(c.Volume.Name.String()), c.Volume.Phase, c.Volume.Size.Bytes(), c.Volume.UUID)
+		return fmt.Sprintf("volume      %s %s %s, %s", clean(c.Volume.Name.String()), c.Volume.Phase, sizeText(c.Volume.Size.Bytes()), c.Volume.UUID)
 	case c.Task != nil:
 		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), endedIf(c.Task.Releasing), clean(c.Task.Sandbox))
 	case c.Attachment != nil:

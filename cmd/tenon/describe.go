@@ -43,13 +43,13 @@ func describeMove(o resource.Reserve) string {
 
 func describeResource(r resource.Resource) string {
 	if r.IsVolume() {
-		text := fmt.Sprintf("volume %s (%s", volumeName(r), r.Scalar.Bytes())
+		text := fmt.Sprintf("volume %s (%s", volumeName(r), sizeText(r.Scalar.Bytes()))
 		if r.Shared {
 			text += ", shared"
 		}
 		return text + ") on disk " + diskName(r)
 	}
-	text := fmt.Sprintf("%s of disk %s", r.Scalar.Bytes(), diskName(r))
+	text := fmt.Sprintf("%s of disk %s", sizeText(r.Scalar.Bytes()), diskName(r))
 	if r.IsReserved() {
 		text += " for role " + clean(r.Role())
 	}
@@ -61,7 +61,7 @@ func describeResize(volume resource.Resource, by, to resource.Scalar) string {
 	if volume.IsVolume() {
 		name = "volume " + volumeName(volume)
 	}
-	return fmt.Sprintf("%s by %s to %s on disk %s", name, by.Bytes(), to.Bytes(), diskName(volume))
+	return fmt.Sprintf("%s by %s to %s on disk %s", name, sizeText(by.Bytes()), sizeText(to.Bytes()), diskName(volume))
 }
 
 func describeTasks(tasks []resource.TaskInfo) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -10,7 +11,10 @@ import (
 	"tenon/agent/resource"
 )
 
-const specText = "A size is a number of MiB, as in Mesos, or has a unit: 2048, 2GiB, 1.5T.\n\n"
+const (
+	specText = "A size is a number of MiB, as in Mesos, or has a unit: 2048, 2GiB, 1.5T.\n"
+	allText  = "The size " + everything + " is all that can be had there, such as the whole of a MOUNT disk.\n"
+)
 
 func reserveCommand() *cli.Command {
 	return &cli.Command{
@@ -18,7 +22,7 @@ func reserveCommand() *cli.Command {
 		Usage:     "reserve disk for a role",
 		ArgsUsage: "disk:SIZE",
 		Description: "Volumes are carved from what is reserved for their role. What a role has may be reserved once more\n" +
-			"for a role below it (--from), or moved to another role in one step (--move-from).\n" + specText +
+			"for a role below it (--from), or moved to another role in one step (--move-from).\n" + specText + allText + "\n" +
 			"EXAMPLES:\n   tenon reserve disk:2048 --role web\n   tenon reserve disk:1TiB --role db --disk /mnt/d1 --label team=data\n" +
 			"   tenon reserve disk:1024 --role eng/ml --from eng\n   tenon reserve disk:1024 --role web --move-from db --dry-run",
 		Flags: append(reservationFlags(),
@@ -34,8 +38,9 @@ func unreserveCommand() *cli.Command {
 		Name:      "unreserve",
 		Usage:     "give reserved disk back that no volume is made of",
 		ArgsUsage: "disk:SIZE",
-		Description: "Principal and labels must be those that it was reserved with. What refines the reservation of a role\n" +
-			"above goes back to that role.\n" + specText +
+		Description: "Where neither principal nor labels are said it is what you have reserved without labels, or else the only\n" +
+			"reservation that the role has on the disk, whoever made it. What refines the reservation of a role above\n" +
+			"goes back to that role.\n" + specText + allText + "\n" +
 			"EXAMPLES:\n   tenon unreserve disk:2048 --role web\n   tenon unreserve disk:1TiB --role db --disk /mnt/d1 --label team=data\n" +
 			"   tenon unreserve disk:1024 --role eng/ml --from eng",
 		Flags: append(reservationFlags(),
@@ -49,8 +54,8 @@ func reservationFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "role", Usage: "`ROLE` that it is reserved for", Required: true},
 		&cli.StringFlag{Name: "disk", Usage: "`DISK` that it is part of, by name or directory", Value: rootDisk},
-		&cli.StringFlag{Name: "principal", Usage: "`NAME` of whoever reserves", DefaultText: "what the agent knows you by"},
-		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` of the reservation; may be repeated"},
+		&cli.StringFlag{Name: "principal", Usage: "`NAME` of whoever reserves; \"\" is nobody", DefaultText: "what the agent knows you by"},
+		&cli.StringSliceFlag{Name: "label", Usage: "`KEY[=VALUE]` of the reservation; without = it has no value; may be repeated"},
 	}
 }
 
@@ -68,24 +73,35 @@ func reserve(c *cli.Context) error {
 	if err := s.nameCaller(c, api); err != nil {
 		return err
 	}
-	op := resource.Reserve{Resources: []resource.Resource{s.resource(s.top)}}
-	switch {
-	case c.IsSet("from"):
-		below, err := s.stackFor(c.String("from"))
-		if err != nil {
-			return err
-		}
-		op.Resources[0] = s.resource(append(below, s.top)...)
-	case c.IsSet("move-from"):
-		from, err := s.stackFor(c.String("move-from"))
-		if err != nil {
-			return err
-		}
-		op.Source = []resource.Resource{s.resource(from...)}
-		op.Resources[0] = op.Source[0]
-		op.Resources[0].Reservations = append(from[:len(from)-1:len(from)-1], s.top)
+	op, err := s.reserveOf(c.String("from"), c.String("move-from"))
+	if err != nil {
+		return err
 	}
 	return s.change(c, api, resource.Operation{Type: resource.OpReserve, Reserve: &op})
+}
+
+// reserveOf makes the operation: from is the role above that has it, moved the role that
+// loses it; neither is what nobody has.
+func (s *share) reserveOf(from, moved string) (op resource.Reserve, err error) {
+	if from == "" && moved == "" {
+		err = s.measure(s.free, "free")
+		op.Resources = []resource.Resource{s.resource(s.top)}
+		return op, err
+	}
+	below, err := s.stackFor(firstOf(from, moved))
+	if err != nil {
+		return op, err
+	}
+	if err := s.measure(s.freeOf(below), "free for role "+firstOf(from, moved)); err != nil {
+		return op, err
+	}
+	if from != "" {
+		op.Resources = []resource.Resource{s.resource(append(slices.Clone(below), s.top)...)}
+		return op, nil
+	}
+	op.Source = []resource.Resource{s.resource(below...)}
+	op.Resources = []resource.Resource{s.resource(append(slices.Clone(below[:len(below)-1]), s.top)...)}
+	return op, nil
 }
 
 // nameCaller puts the principal that the agent knows the caller by into the reservation,
@@ -111,7 +127,10 @@ func unreserve(c *cli.Context) error {
 	if err := s.nameCaller(c, api); err != nil {
 		return err
 	}
-	stack, err := s.stackOf(c.String("from"))
+	stack, err := s.stackOf(c.String("from"), !c.IsSet("principal") && !c.IsSet("label"))
+	if err == nil {
+		err = s.measure(s.freeOf(stack), "reserved like this that is free")
+	}
 	if err != nil {
 		return err
 	}
@@ -125,7 +144,7 @@ func (s share) change(c *cli.Context, api *client.Client, op resource.Operation)
 	if op.Unreserve != nil {
 		verb, preposition, done = "unreserve", "of", "given back by"
 	}
-	what := fmt.Sprintf("%s of disk %s", s.size.Bytes(), clean(s.disk))
+	what := fmt.Sprintf("%s of disk %s", sizeText(s.size.Bytes()), clean(s.disk))
 	role := clean(s.top.Role)
 	apply := api.Apply
 	if c.Bool("dry-run") {
@@ -148,25 +167,27 @@ func (s share) change(c *cli.Context, api *client.Client, op resource.Operation)
 }
 
 // parseSpec reads disk:SIZE.
-func parseSpec(spec string) (resource.Scalar, error) {
+func parseSpec(spec string) (size resource.Scalar, all bool, err error) {
 	name, amount, found := strings.Cut(spec, ":")
 	if !found || name != "disk" {
-		return 0, fmt.Errorf("%q is not disk:SIZE, as in disk:2048 or disk:2GiB", spec)
+		return 0, false, fmt.Errorf("%q is not disk:SIZE, as in disk:2048 or disk:2GiB", spec)
 	}
-	size, err := resource.ParseBytes(strings.TrimSpace(amount))
-	return size.Scalar(), err
+	if amount = strings.TrimSpace(amount); amount == everything {
+		return 0, true, nil
+	}
+	b, err := resource.ParseBytes(amount)
+	return b.Scalar(), false, err
 }
 
 func reservationOf(c *cli.Context) (resource.Reservation, error) {
 	r := resource.Reservation{Type: resource.Dynamic, Role: c.String("role")}
-	if c.IsSet("principal") {
-		principal := c.String("principal")
+	if principal := c.String("principal"); principal != "" {
 		r.Principal = &principal
 	}
 	for _, text := range c.StringSlice("label") {
 		key, value, found := strings.Cut(text, "=")
 		if key == "" {
-			return r, fmt.Errorf("label %q has no key; write KEY=VALUE", text)
+			return r, fmt.Errorf("label %q has no key; write KEY=VALUE, or KEY", text)
 		}
 		label := resource.Label{Key: key}
 		if found {

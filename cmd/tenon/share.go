@@ -19,15 +19,17 @@ const rootDisk = "root"
 // on that disk.
 type share struct {
 	size   resource.Scalar
+	all    bool                 // the size is what there is
 	top    resource.Reservation // dynamic
 	source *resource.Source     // nil is the root disk
 	disk   string               // its name
+	free   resource.Scalar      // of it, what is reserved for nobody
 	have   []wire.Reservation
 }
 
 // shareOf reads the command line, and asks the agent for the rest.
 func shareOf(c *cli.Context, api *client.Client) (s share, err error) {
-	if s.size, err = parseSpec(c.Args().First()); err != nil {
+	if s.size, s.all, err = parseSpec(c.Args().First()); err != nil {
 		return s, misused(c, "%v", err)
 	}
 	if s.top, err = reservationOf(c); err != nil {
@@ -37,8 +39,13 @@ func shareOf(c *cli.Context, api *client.Client) (s share, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.source, s.disk, err = sourceOf(st, c.String("disk")); err != nil {
+	if s.source, s.disk, err = sourceOf(st, plainDisk(c.String("disk"))); err != nil {
 		return s, err
+	}
+	for _, d := range st.Disks {
+		if d.Name == s.disk {
+			s.free = d.Free.Scalar()
+		}
 	}
 	for _, r := range st.Reservations {
 		if r.Disk == s.disk {
@@ -46,6 +53,28 @@ func shareOf(c *cli.Context, api *client.Client) (s share, err error) {
 		}
 	}
 	return s, nil
+}
+
+// measure makes the size what there is, where that was asked for; what says of what.
+func (s *share) measure(there resource.Scalar, what string) error {
+	switch {
+	case !s.all:
+		return nil
+	case there == 0:
+		return &volume.Error{Kind: volume.ErrInsufficient, Message: fmt.Sprintf("disk %s has nothing %s", s.disk, what)}
+	}
+	s.size = there
+	return nil
+}
+
+// freeOf is how much is reserved like that and free.
+func (s *share) freeOf(stack []resource.Reservation) resource.Scalar {
+	for _, r := range s.have {
+		if resource.EqualStacks(r.Resource.Reservations, stack) {
+			return r.Free.Scalar()
+		}
+	}
+	return 0
 }
 
 // sourceOf finds the disk that people name, by its name or its directory.
@@ -97,25 +126,29 @@ func (s share) stackFor(role string) ([]resource.Reservation, error) {
 }
 
 // stackOf finds the one reservation of the disk whose last is that of the command line; with
-// a role, the one before is for that role. A static one is found where there is no other,
-// for the agent to refuse. Where there is none at all, it is what the command line says.
-func (s share) stackOf(above string) ([]resource.Reservation, error) {
-	like := func(kind resource.ReservationType) [][]resource.Reservation {
+// a role, the one before is for that role. If there is none, it is the one whose last is for
+// the same role, where anybody's is right, and then a static one, for the agent to refuse. Where
+// there is none at all, it is what the command line says.
+func (s share) stackOf(above string, anybody bool) ([]resource.Reservation, error) {
+	like := func(is func(resource.Reservation) bool) [][]resource.Reservation {
 		return s.matching(func(stack []resource.Reservation) bool {
 			n := len(stack)
-			top := s.top
-			top.Type = kind
-			return stack[n-1].Equal(top) && (above == "" || n > 1 && stack[n-2].Role == above)
+			return is(stack[n-1]) && (above == "" || n > 1 && stack[n-2].Role == above)
 		})
 	}
-	found := like(resource.Dynamic)
-	if len(found) == 0 {
-		found = like(resource.Static)
+	forRole := func(kind resource.ReservationType) func(resource.Reservation) bool {
+		return func(r resource.Reservation) bool { return r.Type == kind && r.Role == s.top.Role }
 	}
-	if len(found) == 0 {
-		return []resource.Reservation{s.top}, nil
+	if found := like(s.top.Equal); len(found) > 0 {
+		return s.only(found, "for role "+s.top.Role+" like this", "say with --from which role it is to go back to")
 	}
-	return s.only(found, "for role "+s.top.Role+" like this", "say with --from which role it is to go back to")
+	if found := like(forRole(resource.Dynamic)); anybody && len(found) > 0 {
+		return s.only(found, "for role "+s.top.Role, "say which with --principal, --label or --from")
+	}
+	if found := like(forRole(resource.Static)); len(found) > 0 {
+		return found[0], nil
+	}
+	return []resource.Reservation{s.top}, nil
 }
 
 func (s share) matching(is func(stack []resource.Reservation) bool) (found [][]resource.Reservation) {
@@ -147,7 +180,7 @@ func freeIn(st wire.Status, r resource.Resource) string {
 	for _, have := range st.Reservations {
 		same := have.Resource
 		if same.Scalar = r.Scalar; resource.Equal(same, r) {
-			return have.Free.String()
+			return sizeText(have.Free)
 		}
 	}
 	return "nothing"

@@ -45,7 +45,7 @@ func TestTheWholeReservationIsFound(t *testing.T) {
 		"none":                     {resource.Reservation{Type: resource.Dynamic, Role: "db"}, "", stack{{Type: resource.Dynamic, Role: "db"}}},
 		"none below that":          {ml, "web", stack{ml}},
 	} {
-		got, err := shareWith(tc.top, all...).stackOf(tc.above)
+		got, err := shareWith(tc.top, all...).stackOf(tc.above, false)
 		if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got)\n%s", name, err, diff)
 		}
@@ -56,7 +56,7 @@ func TestOfSeveralReservationsNoneIsTaken(t *testing.T) {
 	t.Parallel()
 	s := shareWith(ml, stack{engStatic}, stack{eng}, stack{engStatic, ml}, stack{eng, ml})
 	_, up := s.stackFor("eng")
-	_, down := s.stackOf("")
+	_, down := s.stackOf("", false)
 	for want, err := range map[string]error{
 		"disk root has 2 reservations for role eng\n   static\n   dynamic\nsay all of it as":                                               up,
 		"disk root has 2 reservations for role eng/ml like this\n   dynamic, within eng (static)\n   dynamic, within eng\nsay with --from": down,
@@ -68,9 +68,37 @@ func TestOfSeveralReservationsNoneIsTaken(t *testing.T) {
 	if _, err := s.stackFor("db"); !errors.Is(err, volume.ErrInsufficient) {
 		t.Errorf("what is not reserved is found: %v", err)
 	}
-	dynamicOnly, err := shareWith(eng, stack{engStatic}, stack{eng}).stackOf("")
+	dynamicOnly, err := shareWith(eng, stack{engStatic}, stack{eng}).stackOf("", false)
 	if diff := cmp.Diff(stack{eng}, dynamicOnly); err != nil || diff != "" {
 		t.Errorf("a static reservation stands in the way: %v\n%s", err, diff)
+	}
+}
+
+func TestTheOnlyReservationOfARoleIsFoundWhoeverHasMadeIt(t *testing.T) {
+	t.Parallel()
+	ops, ci := "ops", "ci"
+	byOps := resource.Reservation{Type: resource.Dynamic, Role: "web", Principal: &ops, Labels: []resource.Label{{Key: "k"}}}
+	byCI := resource.Reservation{Type: resource.Dynamic, Role: "web", Principal: &ci}
+	for name, tc := range map[string]struct {
+		top   resource.Reservation
+		have  []stack
+		exact bool
+		want  stack
+	}{
+		"somebody else's":            {web, []stack{{byOps}, {eng}}, false, stack{byOps}},
+		"one's own, of several":      {byCI, []stack{{byOps}, {byCI}}, false, stack{byCI}},
+		"not where it is said whose": {web, []stack{{byOps}}, true, stack{web}},
+		"not a static one":           {web, []stack{{{Type: resource.Static, Role: "web"}}, {byOps}}, false, stack{byOps}},
+	} {
+		got, err := shareWith(tc.top, tc.have...).stackOf("", !tc.exact)
+		if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got)\n%s", name, err, diff)
+		}
+	}
+	_, err := shareWith(web, stack{byOps}, stack{byCI}).stackOf("", true)
+	want := "disk root has 2 reservations for role web\n   dynamic, by ops, k\n   dynamic, by ci\nsay which with --principal"
+	if !errors.Is(err, volume.ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
 

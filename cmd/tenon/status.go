@@ -90,7 +90,7 @@ func (p *page) disks(list []wire.Disk) {
 			state = p.state(d.Fault.Kind)
 		}
 		rows = append(rows, []string{
-			clean(d.Name), d.Total.String(), d.Reserved.String(), d.Carved.String(), d.Free.String(), state,
+			clean(d.Name), sizeText(d.Total), sizeText(d.Reserved), sizeText(d.Carved), sizeText(d.Free), state,
 		})
 	}
 	p.table([]column{{"disk", false}, {"total", true}, {"reserved", true}, {"carved", true}, {"free", true}, {"state", false}}, rows)
@@ -99,7 +99,7 @@ func (p *page) disks(list []wire.Disk) {
 func (p *page) reservations(list []wire.Reservation) {
 	var rows [][]string
 	for _, r := range list {
-		rows = append(rows, []string{clean(r.Role), clean(r.Disk), r.Free.String(), clean(describeStack(r.Resource.Reservations))})
+		rows = append(rows, []string{clean(r.Role), clean(r.Disk), sizeText(r.Free), clean(describeStack(r.Resource.Reservations))})
 	}
 	p.table([]column{{"role", false}, {"disk", false}, {"free for volumes", true}, {"reserved", false}}, rows)
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
+	"os/user"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
@@ -27,17 +27,18 @@ func volumeCreateCommand() *cli.Command {
 		Name:      "create",
 		Usage:     "carve a volume from what is reserved for its role",
 		ArgsUsage: "ROLE/ID",
-		Description: "An exclusive volume has one task at a time, a shared one any number.\n" + specText +
+		Description: "An exclusive volume has one task at a time, a shared one any number.\n" + specText + allText + "\n" +
 			"EXAMPLES:\n   tenon volume create web/data --size 1024 --shared\n" +
-			"   tenon volume create db/main --size 100GiB --disk /mnt/d1 --uid 999 --gid 999 --mode 0700",
+			"   tenon volume create db/main --size 100GiB --disk /mnt/d1 --uid 999 --gid 999 --mode 0700\n" +
+			"   tenon volume create db/log --size all --disk /mnt/d2",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "size", Usage: "`SIZE` of the volume", Required: true},
+			&cli.StringFlag{Name: "size", Usage: "`SIZE` of the volume, or all", Required: true},
 			&cli.BoolFlag{Name: "shared", Usage: "let several tasks use it at once"},
 			&cli.BoolFlag{Name: "one-writer", Usage: "of those, let one write and the others read"},
 			&cli.StringFlag{Name: "disk", Usage: "`DISK` to make it on, by name or directory", DefaultText: rootDisk},
 			&cli.StringFlag{Name: "container-path", Usage: "`PATH` in a sandbox where it appears unless a task says otherwise", DefaultText: "the id"},
-			&cli.IntFlag{Name: "uid", Usage: "`USER` that its directory belongs to"},
-			&cli.IntFlag{Name: "gid", Usage: "`GROUP` that its directory belongs to"},
+			&cli.StringFlag{Name: "uid", Usage: "`USER` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
+			&cli.StringFlag{Name: "gid", Usage: "`GROUP` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
 			&cli.StringFlag{Name: "mode", Usage: "`BITS` of its directory, octal", DefaultText: "0755"},
 			dryRunFlag(),
 		},
@@ -50,31 +51,78 @@ func volumeCreate(c *cli.Context) error {
 	if !ok {
 		return misused(c, "%q is not ROLE/ID, as in web/data", c.Args().First())
 	}
-	size, err := resource.ParseBytes(c.String("size"))
-	if err != nil {
-		return misused(c, "%v", err)
-	}
 	api := newClient(c)
+	request, err := volumeRequest(c, name)
+	if err == nil {
+		request.Size, err = sizeToCarve(c, api, request)
+	}
+	if err != nil {
+		return err
+	}
 	create := api.Create
 	if c.Bool("dry-run") {
 		create = api.TryCreate
 	}
 	done := progress(c, "making volume "+name.String())
-	v, err := create(c.Context, wire.CreateVolume{
-		Role: name.Role, ID: name.ID, Size: size, Shared: c.Bool("shared"), OneWriter: c.Bool("one-writer"), Disk: c.String("disk"),
-		ContainerPath: c.String("container-path"), UID: c.Int("uid"), GID: c.Int("gid"), Mode: c.String("mode"),
-	})
+	v, err := create(c.Context, request)
 	done()
 	if err != nil {
-		return err
+		return adviseOnCreate(c.Context, err, api, request)
 	}
 	return show(c, v, func(p *page) {
 		if c.Bool("dry-run") {
-			p.wouldHave("make volume %s: %s, %s, on disk %s", clean(v.Name), v.Size, accessOf(v), clean(v.Disk))
+			p.wouldHave("make volume %s: %s, %s, on disk %s", clean(v.Name), sizeText(v.Size), accessOf(v), clean(v.Disk))
 			return
 		}
-		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), v.Size, accessOf(v), clean(v.Disk), v.UUID)
+		p.line("volume %s made: %s, %s, on disk %s, uuid %s", clean(v.Name), sizeText(v.Size), accessOf(v), clean(v.Disk), v.UUID)
 	})
+}
+
+// volumeRequest reads the command line, but for the size.
+func volumeRequest(c *cli.Context, name volume.Name) (request wire.CreateVolume, err error) {
+	request = wire.CreateVolume{
+		Role: name.Role, ID: name.ID, Shared: c.Bool("shared"), OneWriter: c.Bool("one-writer"), Disk: plainDisk(c.String("disk")),
+		ContainerPath: c.String("container-path"), Mode: c.String("mode"),
+	}
+	if request.UID, err = ownerID("uid", c.String("uid"), userID); err != nil {
+		return request, misused(c, "%v", err)
+	}
+	if request.GID, err = ownerID("gid", c.String("gid"), groupID); err != nil {
+		return request, misused(c, "%v", err)
+	}
+	return request, nil
+}
+
+// ownerID is a user or a group as the kernel knows it: by its number, or looked up by its
+// name on this host. None is root's.
+func ownerID(flag, text string, lookUp func(name string) (string, error)) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if id, err := strconv.Atoi(text); err == nil {
+		return id, nil
+	}
+	number, err := lookUp(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a value for --%s: neither a number nor a name that this host knows", text, flag)
+	}
+	return strconv.Atoi(number)
+}
+
+func userID(name string) (string, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return "", err
+	}
+	return u.Uid, nil
+}
+
+func groupID(name string) (string, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return "", err
+	}
+	return g.Gid, nil
 }
 
 // accessOf says in a word how many tasks may have a volume.
@@ -136,7 +184,7 @@ func (p *page) volumes(list []wire.Volume) {
 	var rows [][]string
 	for _, v := range list {
 		rows = append(rows, []string{
-			clean(v.Name), v.Size.String(), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
+			clean(v.Name), sizeText(v.Size), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
 		})
 	}
 	p.table([]column{{"name", false}, {"size", true}, {"access", false}, {"state", false}, {"holders", true}, {"disk", false}, {"age", true}}, rows)
@@ -169,7 +217,7 @@ func (p *page) volume(v wire.Volume) {
 	list := []field{
 		{"name", p.paint(bold, clean(v.Name))},
 		{"uuid", string(v.UUID)},
-		{"size", v.Size.String()},
+		{"size", sizeText(v.Size)},
 		{"access", accessOf(v)},
 		{"state", p.state(v.State)},
 		{"disk", clean(v.Disk)},

@@ -48,10 +48,10 @@ func volumeDestroy(c *cli.Context) error {
 	}
 	return show(c, nil, func(p *page) {
 		if gone {
-			p.line("volume %s destroyed; %s is back with role %s", clean(v.Name), v.Size, clean(v.Role))
+			p.line("volume %s destroyed; %s is back with role %s", clean(v.Name), sizeText(v.Size), clean(v.Role))
 			return
 		}
-		p.line("volume %s is being destroyed; %s goes back to role %s when its data is removed", clean(v.Name), v.Size, clean(v.Role))
+		p.line("volume %s is being destroyed; %s goes back to role %s when its data is removed", clean(v.Name), sizeText(v.Size), clean(v.Role))
 	})
 }
 
@@ -61,7 +61,7 @@ func volumeTryDestroy(c *cli.Context, api *client.Client, v wire.Volume) error {
 		return adviseOn(err, v.Name)
 	}
 	return show(c, v, func(p *page) {
-		p.wouldHave("destroy volume %s and give %s back to role %s", clean(v.Name), v.Size, clean(v.Role))
+		p.wouldHave("destroy volume %s and give %s back to role %s", clean(v.Name), sizeText(v.Size), clean(v.Role))
 	})
 }
 

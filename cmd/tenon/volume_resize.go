@@ -16,7 +16,7 @@ func volumeResizeCommand() *cli.Command {
 		Usage:     "make a volume larger or smaller",
 		ArgsUsage: "NAME|UUID",
 		Description: "It grows by what is reserved as it is, also while tasks use it. It shrinks while no task holds it, and\n" +
-			"never below what is in it. A size with a sign is what is added or taken away.\n" + specText +
+			"never below what is in it. A size with a sign is what is added or taken away.\n" + specText + "\n" +
 			"EXAMPLES:\n   tenon volume resize web/data --size 2GiB\n   tenon volume resize web/data --size +512\n" +
 			"   tenon volume resize web/data --size -1GiB --dry-run",
 		Flags: []cli.Flag{
@@ -59,11 +59,11 @@ func volumeResize(c *cli.Context) error {
 	return show(c, v, func(p *page) {
 		switch {
 		case c.Bool("dry-run"):
-			p.wouldHave("resize volume %s from %s to %s", clean(v.Name), old.Size, v.Size)
+			p.wouldHave("resize volume %s from %s to %s", clean(v.Name), sizeText(old.Size), sizeText(v.Size))
 		case v.Size == old.Size:
-			p.line("volume %s has %s already", clean(v.Name), v.Size)
+			p.line("volume %s has %s already", clean(v.Name), sizeText(v.Size))
 		default:
-			p.line("volume %s resized from %s to %s", clean(v.Name), old.Size, v.Size)
+			p.line("volume %s resized from %s to %s", clean(v.Name), sizeText(old.Size), sizeText(v.Size))
 		}
 	})
 }
@@ -90,12 +90,12 @@ func (t target) from(old resource.Bytes) (resource.Bytes, error) {
 	case '+':
 		size = old + t.amount
 		if size < old {
-			return 0, usageError{fmt.Errorf("%s more than %s is more than anything can be", t.amount, old)}
+			return 0, usageError{fmt.Errorf("%s more than %s is more than anything can be", sizeText(t.amount), sizeText(old))}
 		}
 	case '-':
 		size = old - t.amount
 		if size <= 0 {
-			return 0, usageError{fmt.Errorf("nothing would be left: it has %s, and %s are to be taken away", old, t.amount)}
+			return 0, usageError{fmt.Errorf("nothing would be left: it has %s, and %s are to be taken away", sizeText(old), sizeText(t.amount))}
 		}
 	}
 	return size, nil
