@@ -191,7 +191,7 @@ func (a *Agent) takeBack(ctx context.Context, b batch, cause error) error {
 	}
 	var changes []volume.Change
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		changes = volume.Undo(b.before, s, b.operations, b.touched, cause)
+		changes, cause = volume.Undo(b.before, s, b.operations, b.touched, cause)
 		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
 	})
 	if err == nil {

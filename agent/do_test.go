@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -106,6 +107,58 @@ func TestWhatCannotBeMadeIsTakenBack(t *testing.T) {
 			fail(k, "", nil)
 			must(t, a, c.op)
 		})
+	}
+}
+
+// The space of a volume that was made smaller is carved into one that can't be made: it comes
+// back when that one is removed, and to nobody else.
+func TestAVolumeThatWasMadeSmallerForNothingGetsItsSpaceBack(t *testing.T) {
+	t.Parallel()
+	k, broken := agenttest.NewKernel(), errors.New("the disk is on fire")
+	a := agenttest.Start(t, k)
+	must(t, a, reserve("web", 100), create("web", "old", 100, true))
+	before := stored(t, a.State())
+	fail(k, volume.Publish, broken)
+	if _, err := a.Do(t.Context(), volume.Resize{Ref: "web/old", Size: 60 * resource.One}, create("web", "new", 40, true)); !errors.Is(err, broken) {
+		t.Fatalf("the caller is told %v, want %v", err, broken)
+	}
+	if after := stored(t, a.State()); !slices.Equal(before, after) {
+		t.Errorf("left\n%v\nwhere\n%v\nwas", after, before)
+	}
+}
+
+func TestASizeThatIsNotTakenBackIsTold(t *testing.T) {
+	t.Parallel()
+	k, broken := agenttest.NewKernel(), errors.New("the disk is on fire")
+	a := agenttest.Start(t, k)
+	must(t, a, reserve("web", 100), create("web", "old", 10, true))
+	reached, hang := make(chan struct{}), make(chan struct{})
+	k.Lock()
+	k.Fail = func(s volume.Step) error {
+		if s.Kind != volume.Publish {
+			return nil
+		}
+		close(reached)
+		k.Unlock()
+		<-hang
+		k.Lock()
+		return broken
+	}
+	k.Unlock()
+	told := make(chan error, 1)
+	go func() {
+		_, err := a.Do(context.Background(), volume.Resize{Ref: "web/old", Size: 60 * resource.One}, create("web", "new", 40, true))
+		told <- err
+	}()
+	<-reached
+	must(t, a, attach("task", "old", resource.RW))
+	fail(k, "", nil)
+	close(hang)
+	if err := <-told; !errors.Is(err, broken) || !strings.Contains(err.Error(), "volume web/old keeps the 60 MiB") {
+		t.Errorf("told %v", err)
+	}
+	if v, err := a.State().Find("web/old"); err != nil || v.Size != 60*resource.One {
+		t.Errorf("beneath its holder the volume is %+v, %v", v, err)
 	}
 }
 

@@ -94,17 +94,19 @@ func (a *Agent) settle(u volume.Unit, seen volume.Seen) (settled bool, err error
 	if err := a.await(v); err != nil {
 		return false, err
 	}
-	a.follow(changes)
+	a.follow(u, changes)
 	return len(changes) > 0, nil
 }
 
-// follow queues the units that depend on what was settled: the attachments of a task
+// follow queues the units that depend on what was settled of u: the attachments of a task
 // that ended, a released task or a tombstone whose last attachment went, a task whose sandbox
-// was left over, the attachments of a volume that is made, the volumes of a disk that came or
-// went.
-func (a *Agent) follow(changes []volume.Change) {
+// was left over, the attachments of a volume that is made, a volume that got its space back, the
+// volumes of a disk that came or went.
+func (a *Agent) follow(u volume.Unit, changes []volume.Change) {
 	for _, c := range changes {
 		switch {
+		case c.Volume != nil && c.Volume.UUID != u.Volume:
+			a.enqueue(volume.UnitOfVolume(c.Volume.UUID))
 		case c.Attachment != nil:
 			a.enqueue(c.Attachment.Unit())
 		case c.Task != nil && c.Task.Releasing:

@@ -248,7 +248,7 @@ func BenchmarkUndo(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			out := must[Outcome](b)(Apply(s, numberedAs("bench"), batch...))
 			for b.Loop() {
-				Undo(s, out.Next, batch, out.Touched, ErrFailed)
+				takingBack(s, out.Next, batch, out.Touched, ErrFailed)
 			}
 		})
 	}

@@ -24,7 +24,7 @@ func samples() map[string]Change {
 	full.Disk, full.Principal, full.Shared, full.Phase = dataDisk, &principal, true, Destroying
 	full.Owner = Owner{UID: 1, GID: 2, Mode: 0o2775}
 	back := full
-	back.Back = []Part{{stack[:1], 1}}
+	back.Back = []Part{{Reservations: stack[:1], Size: 1}}
 	pending := OperationStatus{ID: "id", Type: "CREATE", Digest: "d", State: OperationPending, Since: second, Making: []UUID{"v1"}, Removing: []UUID{"v2"},
 		Attaching: []Target{{"v1", "t", "a/b"}}}
 	failed := OperationStatus{ID: "id", Type: "<X>", Digest: "d", Principal: principal, State: OperationFailed, Message: "ü", Since: second, Acknowledged: true}

@@ -63,7 +63,7 @@ func (s *State) bind(d Disk, taken map[partKey]share, env Env) Disk {
 		d.Pool, d.Phase = known.Pool, known.Phase
 	}
 	if d.Auto && len(d.Parts) > 0 {
-		d.Parts = []Part{{d.Parts[0].Reservations, d.Total}}
+		d.Parts = []Part{{Reservations: d.Parts[0].Reservations, Size: d.Total}}
 	}
 	return d
 }

@@ -6,16 +6,23 @@ import (
 
 // endings are what volumes that a batch destroys will give back, by account. Operations of
 // the batch move it from account to account as they move space that is free; what it
-// comes to for each volume is put to the state once, at the end of the batch.
+// comes to for each volume is put to the state once, at the end of the batch. Where a batch is
+// taken back, space may come back to a volume instead, that was made smaller by it.
 type endings struct {
-	byAccount map[string]*ending
-	all       []*ending     // in the order in which they came about
-	changed   map[UUID]bool // volumes of which something was moved
+	byPlace map[string]*ending
+	all     []*ending     // in the order in which they came about
+	changed map[UUID]bool // volumes of which something was moved
 }
 
-// ending is what will be given back to one account.
-type ending struct {
+// place is where space of a disk comes back to: an account, or a volume of those reservations.
+type place struct {
 	stack  []resource.Reservation
+	volume UUID
+}
+
+// ending is what will be given back to one place.
+type ending struct {
+	place
 	size   resource.Scalar
 	pieces []piece // the last goes first
 }
@@ -26,24 +33,29 @@ type piece struct {
 	size   resource.Scalar
 }
 
-// coming is what will be given back to an account.
-func (es *endings) coming(disk string, stack []resource.Reservation) resource.Scalar {
-	if e := es.byAccount[accountKey(disk, stack)]; len(es.all) > 0 && e != nil {
+// coming is what will be given back to a place.
+func (es *endings) coming(disk string, p place) resource.Scalar {
+	if len(es.all) == 0 {
+		return 0
+	}
+	if e := es.byPlace[p.key(disk)]; e != nil {
 		return e.size
 	}
 	return 0
 }
 
-func (es *endings) of(disk string, stack []resource.Reservation) *ending {
-	key := accountKey(disk, stack)
-	if e := es.byAccount[key]; e != nil {
+func (p place) key(disk string) string { return accountKey(disk, p.stack) + "\x00" + string(p.volume) }
+
+func (es *endings) of(disk string, p place) *ending {
+	key := p.key(disk)
+	if e := es.byPlace[key]; e != nil {
 		return e
 	}
-	if es.byAccount == nil {
-		es.byAccount, es.changed = map[string]*ending{}, map[UUID]bool{}
+	if es.byPlace == nil {
+		es.byPlace, es.changed = map[string]*ending{}, map[UUID]bool{}
 	}
-	e := &ending{stack: stack}
-	es.byAccount[key] = e
+	e := &ending{place: p}
+	es.byPlace[key] = e
 	es.all = append(es.all, e)
 	return e
 }
@@ -51,7 +63,7 @@ func (es *endings) of(disk string, stack []resource.Reservation) *ending {
 // expect notes what a tombstone will give back.
 func (es *endings) expect(v *Volume) {
 	for _, p := range v.back() {
-		es.of(v.Disk, p.Reservations).add(v.UUID, p.Size)
+		es.of(v.Disk, place{p.Reservations, p.Volume}).add(v.UUID, p.Size)
 	}
 }
 
@@ -64,10 +76,10 @@ func (e *ending) add(id UUID, n resource.Scalar) {
 	e.pieces = append(e.pieces, piece{id, n})
 }
 
-// redirect changes what n of that which comes back to an account will be.
+// redirect changes where n of that which comes back to a place will be.
 //
-// Preconditions: as much is coming, and to is another account than from.
-func (es *endings) redirect(disk string, from, to []resource.Reservation, n resource.Scalar) {
+// Preconditions: as much is coming, and to is another place than from.
+func (es *endings) redirect(disk string, from, to place, n resource.Scalar) {
 	if n == 0 {
 		return
 	}
@@ -97,23 +109,23 @@ func (d *draft) putEndings() {
 				if len(backs[p.volume]) == 0 {
 					order = append(order, p.volume)
 				}
-				backs[p.volume] = addPart(backs[p.volume], Part{e.stack, p.size})
+				backs[p.volume] = addPart(backs[p.volume], Part{Reservations: e.stack, Size: p.size, Volume: e.volume})
 			}
 		}
 	}
 	for _, id := range order {
 		v, _ := d.Volume(id)
 		end := *v
-		if end.Back = backs[id]; len(end.Back) == 1 && resource.EqualStacks(end.Back[0].Reservations, end.Reservations) {
+		if end.Back = backs[id]; len(end.Back) == 1 && end.Back[0].Volume == "" && resource.EqualStacks(end.Back[0].Reservations, end.Reservations) {
 			end.Back = nil
 		}
 		d.put(Change{Volume: &end})
 	}
 }
 
-// addPart adds a part to parts of which only the last may have the same reservations.
+// addPart adds a part to parts of which only the last may be for the same place.
 func addPart(parts []Part, p Part) []Part {
-	if last := len(parts) - 1; last >= 0 && resource.EqualStacks(parts[last].Reservations, p.Reservations) {
+	if last := len(parts) - 1; last >= 0 && parts[last].Volume == p.Volume && resource.EqualStacks(parts[last].Reservations, p.Reservations) {
 		parts[last].Size += p.Size
 		return parts
 	}

@@ -69,7 +69,7 @@ func divided(t testing.TB) *State {
 
 // staticDisk is a root disk, some of which is role web's.
 func staticDisk(unreserved, web resource.Scalar) Disk {
-	return Disk{Total: (unreserved + web) * resource.One, Parts: []Part{{Size: unreserved * resource.One}, {staticWeb(), web * resource.One}}}
+	return Disk{Total: (unreserved + web) * resource.One, Parts: []Part{{Size: unreserved * resource.One}, {Reservations: staticWeb(), Size: web * resource.One}}}
 }
 
 func staticWeb() []resource.Reservation {
@@ -201,7 +201,7 @@ func flagText(set bool, text string) string {
 func backText(back []Part) string {
 	text := ""
 	for _, p := range back {
-		text += fmt.Sprintf(" back %s [%s]", p.Size, resource.StackKey(p.Reservations))
+		text += fmt.Sprintf(" back %s [%s]%s", p.Size, resource.StackKey(p.Reservations), flagText(p.Volume != "", " to "+string(p.Volume)))
 	}
 	return text
 }

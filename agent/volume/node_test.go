@@ -125,7 +125,7 @@ func (n *node) do(ops ...Operation) error {
 	n.commit(out.Changes)
 	err = n.converge(out.Touched)
 	if err != nil {
-		n.commit(Undo(before, n.s, ops, out.Touched, err))
+		n.commit(takingBack(before, n.s, ops, out.Touched, err))
 		_ = n.converge(out.Touched) // what is left is tried again
 	}
 	n.drain()

@@ -236,7 +236,7 @@ func (d *draft) moveEach(rs []resource.Resource, ways func(resource.Resource) (f
 // move takes n from one account of a disk and gives it to another. What is not there yet,
 // but comes back from volumes that the batch destroys, will come back as the other.
 func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservation) error {
-	free, coming := d.Free(disk.Key, from), d.endings.coming(disk.Key, from)
+	free, coming := d.Free(disk.Key, from), d.endings.coming(disk.Key, place{stack: from})
 	if free+coming < n || disk.indivisible() && free+coming != n {
 		return d.insufficient(disk, from, n)
 	}
@@ -249,18 +249,21 @@ func (d *draft) move(disk *Disk, n resource.Scalar, from, to []resource.Reservat
 		}
 	}
 	now := min(n, free)
+	if d.undoing { // what others could have come to use goes last
+		now = n - min(n, coming)
+	}
 	if now > 0 {
 		d.give(disk.Key, from, -now)
 		d.give(disk.Key, to, now)
 	}
-	d.endings.redirect(disk.Key, from, to, n-now)
+	d.endings.redirect(disk.Key, place{stack: from}, place{stack: to}, n-now)
 	return nil
 }
 
 // roomForKind makes sure that a disk may have an account more, where space is to be reserved
 // as none of it is yet. What the batch gives back counts as accounts of their own.
 func (d *draft) roomForKind(disk *Disk, stack []resource.Reservation) error {
-	if d.Free(disk.Key, stack) > 0 || d.endings.coming(disk.Key, stack) > 0 || d.kinds[disk.Key]+len(d.endings.all) < MaxKinds {
+	if d.Free(disk.Key, stack) > 0 || d.endings.coming(disk.Key, place{stack: stack}) > 0 || d.kinds[disk.Key]+len(d.endings.all) < MaxKinds {
 		return nil
 	}
 	return refuse(ErrInsufficient, "disk %s has space in %d kinds of reservations (roles, principals and labels), which is all that a disk may: "+
@@ -273,7 +276,7 @@ func (d *draft) roomForKind(disk *Disk, stack []resource.Reservation) error {
 // accounts only, however many there are.
 func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resource.Scalar) error {
 	why := ""
-	if coming := d.endings.coming(disk.Key, stack); coming > 0 {
+	if coming := d.endings.coming(disk.Key, place{stack: stack}); coming > 0 {
 		why = fmt.Sprintf("; %s more are back when the volumes that are destroyed are removed", coming.Bytes())
 	} else if disk.indivisible() {
 		why = "; a MOUNT disk goes as a whole"

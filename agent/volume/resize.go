@@ -148,11 +148,19 @@ func (d *draft) resize(op string, v *Volume, size resource.Scalar, used resource
 			return err
 		}
 	}
+	d.resized(v, size)
+	return nil
+}
+
+// resized puts a volume with another size, and the difference to where it was carved from.
+func (d *draft) resized(v *Volume, size resource.Scalar) {
+	if size == v.Size {
+		return
+	}
 	d.give(v.Disk, v.Reservations, v.Size-size)
 	other := *v
 	other.Size = size
 	d.put(Change{Volume: &other})
-	return nil
 }
 
 // resizable says whether a volume has a size that can change.

@@ -37,7 +37,7 @@ func TestANewConfigurationKeepsWhatIsTakenOfEachPart(t *testing.T) {
 		{"less, down to what is taken", []Disk{staticDisk(300, 150), wholeDisk(500)}, `
 			- free root 2700
 			- free root 850 "STATIC""web"`},
-		{"another role gets a part", []Disk{{Total: 4000 * resource.One, Parts: []Part{{Size: 2000 * resource.One}, {staticWeb(), 1000 * resource.One}, {db, 1000 * resource.One}}}, wholeDisk(500)}, `
+		{"another role gets a part", []Disk{{Total: 4000 * resource.One, Parts: []Part{{Size: 2000 * resource.One}, {Reservations: staticWeb(), Size: 1000 * resource.One}, {Reservations: db, Size: 1000 * resource.One}}}, wholeDisk(500)}, `
 			- free root 2700
 			+ free root 1000 "STATIC""db"
 			+ free root 1700`},
@@ -45,7 +45,7 @@ func TestANewConfigurationKeepsWhatIsTakenOfEachPart(t *testing.T) {
 			+ disk PATH:/mnt/d creating
 			+ free PATH:/mnt/d 10`},
 		{"a disk is added that is all one role's", []Disk{staticDisk(3000, 1000), wholeDisk(500),
-			{Key: dataDisk, Source: dataSource(), Total: 10 * resource.One, Parts: []Part{{db, 10 * resource.One}}}}, `
+			{Key: dataDisk, Source: dataSource(), Total: 10 * resource.One, Parts: []Part{{Reservations: db, Size: 10 * resource.One}}}}, `
 			+ disk PATH:/mnt/d creating
 			+ free PATH:/mnt/d 10 "STATIC""db"`},
 	} {
@@ -75,8 +75,8 @@ func TestAConfigurationThatTakesAwayWhatIsTakenIsRefused(t *testing.T) {
 		{"less static than is taken", []Disk{staticDisk(3000, 149), wholeDisk(500)},
 			"disk root is configured with 149 MiB that are statically reserved for role web, which does not contain the 150 MiB that are reserved or carved already (volume web/s, a reservation for role web/a)"},
 		{"static no more", []Disk{{Total: 4000 * resource.One}, wholeDisk(500)}, "0 B that are statically reserved for role web"},
-		{"static for another role", []Disk{{Total: 4000 * resource.One, Parts: []Part{{Size: 3000 * resource.One}, {db, 1000 * resource.One}}}, wholeDisk(500)}, "statically reserved for role web"},
-		{"all of it static", []Disk{{Total: 4000 * resource.One, Parts: []Part{{staticWeb(), 4000 * resource.One}}}, wholeDisk(500)}, "0 B that are unreserved"},
+		{"static for another role", []Disk{{Total: 4000 * resource.One, Parts: []Part{{Size: 3000 * resource.One}, {Reservations: db, Size: 1000 * resource.One}}}, wholeDisk(500)}, "statically reserved for role web"},
+		{"all of it static", []Disk{{Total: 4000 * resource.One, Parts: []Part{{Reservations: staticWeb(), Size: 4000 * resource.One}}}, wholeDisk(500)}, "0 B that are unreserved"},
 		{"the disk is gone", []Disk{staticDisk(3000, 1000)}, "disk MOUNT:/mnt/m is configured with 0 B that are unreserved, which does not contain the 500 MiB"},
 		{"a smaller MOUNT disk", []Disk{staticDisk(3000, 1000), wholeDisk(499)}, "volume mnt/m"},
 		{"a size that was only proposed, for another role", []Disk{auto(db), wholeDisk(500)}, "does not contain"},
@@ -134,7 +134,7 @@ func TestATombstoneOfAStaticPartComesBackThere(t *testing.T) {
 func TestASizeThatIsLeftOpenIsDecidedOnce(t *testing.T) {
 	t.Parallel()
 	auto := func(n resource.Scalar, stack []resource.Reservation) Disk {
-		return Disk{Total: n * resource.One, Auto: true, Parts: []Part{{stack, n * resource.One}}}
+		return Disk{Total: n * resource.One, Auto: true, Parts: []Part{{Reservations: stack, Size: n * resource.One}}}
 	}
 	s := configured(t, Empty(), "boot-1", auto(100, staticWeb()))
 	if got := configured(t, refold(t, s), "boot-1", auto(120, staticWeb())).Free("", staticWeb()); got != 120*resource.One {
@@ -149,7 +149,7 @@ func TestASizeThatIsLeftOpenIsDecidedOnce(t *testing.T) {
 			t.Errorf("with %s proposed it has %s free, want the 10 that were decided", n, got)
 		}
 	}
-	if got := configured(t, refold(t, s), "boot-1", Disk{Total: 95 * resource.One, Parts: []Part{{staticWeb(), 95 * resource.One}}}).Free("", staticWeb()); got != 5*resource.One {
+	if got := configured(t, refold(t, s), "boot-1", Disk{Total: 95 * resource.One, Parts: []Part{{Reservations: staticWeb(), Size: 95 * resource.One}}}).Free("", staticWeb()); got != 5*resource.One {
 		t.Errorf("with a size of its own it has %s free, want 5", got)
 	}
 }

@@ -115,7 +115,7 @@ func failing(s *State) *State {
 		panic(err)
 	}
 	batch := ops(reserve(mib(10, "web")), as("one", "CREATE", create(vol("x", 10, "web"))))
-	n := out.Next.With(Undo(s, out.Next, batch, out.Touched, errors.New("the disk is on fire"))...)
+	n := out.Next.With(takingBack(s, out.Next, batch, out.Touched, errors.New("the disk is on fire"))...)
 	return n.settledAs("f1", SeenVolume{})
 }
 

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"fmt"
 	"slices"
 
 	"tenon/agent/resource"
@@ -13,7 +14,11 @@ import (
 // and operations with ids have failed with cause.
 // before is the version that the batch was applied to, now the newest one. What was
 // there before the batch, and what was to be removed, stays as it is.
-func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []Change {
+//
+// A volume that was made smaller grows when what was made of the space is removed, if it is
+// not free. Where a volume has to keep the size that the batch gave it, the error, which is
+// cause otherwise, says so.
+func Undo(before, now *State, batch []Operation, touched []Unit, cause error) ([]Change, error) {
 	d := newDraft(now, Env{})
 	d.undoing = true
 	ops := flat(before, batch)
@@ -32,11 +37,13 @@ func Undo(before, now *State, batch []Operation, touched []Unit, cause error) []
 	}
 	sizes := before.resizings(ops)
 	for i, op := range slices.Backward(ops) {
-		d.undo(op, sizes[i])
+		if err := d.undo(before, op, sizes[i]); err != nil {
+			cause = fmt.Errorf("%w; %w", cause, err)
+		}
 	}
 	d.putEndings()
 	d.failBatch(before, batch, cause)
-	return d.changes
+	return d.changes, cause
 }
 
 // flat gives the operations that a batch has done, without their ids: not those that were
@@ -53,8 +60,8 @@ func flat(before *State, batch []Operation) (ops []Operation) {
 }
 
 // undo does the opposite of an operation that has moved space. Where somebody else has come
-// to use the space, it stays.
-func (d *draft) undo(op Operation, size resizing) {
+// to use the space, it stays; the error says which volume keeps its size.
+func (d *draft) undo(before *State, op Operation, size resizing) error {
 	switch o := op.(type) {
 	case Reserve:
 		from := pop
@@ -65,8 +72,9 @@ func (d *draft) undo(op Operation, size resizing) {
 	case Unreserve:
 		d.undoMoves(o.Resources, func(r resource.Resource) (_, _ []resource.Reservation) { return pop(r.Reservations), r.Reservations })
 	case Grow, Shrink, Resize:
-		d.undoSize(size)
+		return d.undoSize(before, size)
 	}
+	return nil
 }
 
 // resizes finds the volume that an operation resizes, if it is one of s.
@@ -125,17 +133,48 @@ func (d *draft) undoMoves(rs []resource.Resource, ways func(resource.Resource) (
 	}
 }
 
-// undoSize gives a volume the size that it had. Where it has yet another one since, or others
-// use the space, it stays.
-func (d *draft) undoSize(r resizing) {
+// undoSize gives a volume the size that it had. Where it has yet another one since, it stays.
+func (d *draft) undoSize(before *State, r resizing) error {
 	v, ok := d.Volume(r.volume)
-	if !ok || v.Phase == Destroying || v.Size != r.to || d.Free(v.Disk, v.Reservations)+v.Size < r.from {
-		return
+	switch {
+	case !ok || v.Phase == Destroying || v.Size+d.endings.coming(v.Disk, v.place()) != r.to:
+		return nil
+	case r.from > r.to:
+		return d.undoShrink(v, r.from-r.to)
+	case r.from < r.to:
+		return d.undoGrow(before, v, r.to-r.from)
 	}
-	d.give(v.Disk, v.Reservations, v.Size-r.from)
-	other := *v
-	other.Size = r.from
-	d.put(Change{Volume: &other})
+	return nil
+}
+
+// place is where space comes back to that was taken from a volume.
+func (v *Volume) place() place { return place{v.Reservations, v.UUID} }
+
+// undoShrink gives a volume n back: of what comes back from volumes that the batch made, and
+// only then of what is free, which others could have come to use.
+func (d *draft) undoShrink(v *Volume, n resource.Scalar) error {
+	account := place{stack: v.Reservations}
+	later := min(n, d.endings.coming(v.Disk, account))
+	if d.Free(v.Disk, v.Reservations) < n-later {
+		return fmt.Errorf("volume %s keeps the %s that it was made smaller to, as others have come to use the space", v.Name, v.Size.Bytes())
+	}
+	d.endings.redirect(v.Disk, account, v.place(), later)
+	d.resized(v, v.Size+n-later)
+	return nil
+}
+
+// undoGrow takes n from a volume, unless a task has come to hold it since: that one counts on
+// its size.
+func (d *draft) undoGrow(before *State, v *Volume, n resource.Scalar) error {
+	for a := range d.AttachmentsOf(v.UUID) {
+		if _, had := before.Attachment(a.Unit()); !had && !a.Gone {
+			return fmt.Errorf("volume %s keeps the %s that it was made larger to, as task %s has come to hold it", v.Name, v.Size.Bytes(), a.Task)
+		}
+	}
+	expected := min(n, d.endings.coming(v.Disk, v.place()))
+	d.endings.redirect(v.Disk, v.place(), place{stack: v.Reservations}, expected)
+	d.resized(v, v.Size-(n-expected))
+	return nil
 }
 
 // undoVolume makes a tombstone of a volume that the batch made, unless others have come to

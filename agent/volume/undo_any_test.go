@@ -101,7 +101,7 @@ func TestUndoNeverOverdraws(t *testing.T) {
 				tally["done since"]++
 			}
 		}
-		now = now.With(Undo(before, now, batch, out.Touched, errors.New("no luck"))...)
+		now = now.With(takingBack(before, now, batch, out.Touched, errors.New("no luck"))...)
 		if err := errors.Join(now.Check(), checkIndexes(now)); err != nil {
 			rt.Fatalf("taken back: %v\nbatch %+v\n%s", err, batch, strings.Join(dump(now), "\n"))
 		}

@@ -38,7 +38,7 @@ func takenBack(t testing.TB, s *State, env Env, batch, since []Operation) *State
 		}
 		now = other.Next
 	}
-	s = now.With(Undo(s, now, batch, out.Touched, errors.New("no luck"))...)
+	s = now.With(takingBack(s, now, batch, out.Touched, errors.New("no luck"))...)
 	if err := s.Check(); err != nil {
 		t.Errorf("taken back: %v", err)
 	}
@@ -104,6 +104,29 @@ func TestUndoGivesBackSpaceThatNobodyElseHasComeToUse(t *testing.T) {
 			+ free root 4 "DYNAMIC""a"
 			+ volume v1 a/x 1 on root ready
 			+ volume v4 a/o 45 on root creating`},
+		{"shrink, and create of the space", ops(resize("a/x", 1), create(vol("z", 49, "a"))), nil, ``},
+		{"shrink, unreserve and create of the space as another's", ops(resize("a/x", 1), unreserve(mib(49, "a")), reserve(mib(95, "d")), create(vol("z", 95, "d"))), nil, ``},
+		{"shrink in steps, and create", ops(resize("a/x", 5), resize("a/x", 1), create(vol("z", 49, "a"))), nil, ``},
+		{"grow, shrink and create", ops(resize("a/x", 30), resize("a/x", 1), create(vol("z", 49, "a"))), nil, ``},
+		{"shrink, grow and create", ops(resize("a/x", 1), resize("a/x", 8), create(vol("z", 42, "a"))), nil, ``},
+		{"shrink, create, destroy and create", ops(resize("a/x", 1), create(vol("z", 48, "a")), create(vol("y", 1, "a")), Destroy{Ref: "a/y"}), nil, ``},
+		{"shrink and create, and the volume is destroyed since", ops(resize("a/x", 1), create(vol("z", 49, "a"))), ops(Destroy{Ref: "a/x"}), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ free root 50 "DYNAMIC""a"`},
+		{"shrink and create, and what was free is used since", ops(resize("a/x", 1), create(vol("z", 9, "a"))), ops(create(vol("o", 40, "a"))), `
+			- free root 40 "DYNAMIC""a"
+			+ volume v4 a/o 40 on root creating`},
+		{"grow, and a task has come to hold it since", ops(resize("a/x", 30), fails), ops(Claim{Task: "t", Sandbox: "/s/t", Uses: []Use{{Volume: "a/x"}}}), `
+			- free root 40 "DYNAMIC""a"
+			- volume v1 a/x 10 on root ready
+			+ attachment v1 t x RW claim
+			+ free root 20 "DYNAMIC""a"
+			+ task t /s/t
+			+ volume v1 a/x 30 on root ready`},
+		{"grow of what the batch has launched with", ops(resize("a/x", 30), launch("t", vol("x", 30, "a")), fails), nil, `
+			+ attachment v1 t x RW path gone
+			+ task t /s/t own releasing`},
 		{"shrink, unreserve and grow", ops(shrink(x, 9), unreserve(mib(49, "a")), reserve(mib(1, "a")), resize("v1", 2), fails), nil, ``},
 		{"destroy goes on", ops(Destroy{Ref: "a/x"}, fails), nil, `
 			- free root 40 "DYNAMIC""a"
@@ -137,6 +160,63 @@ func TestUndoGivesBackSpaceThatNobodyElseHasComeToUse(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// What others have come to use since is not taken for what is still to come back.
+func TestUndoTakesOfWhatIsFreeOnlyWhatTheBatchDoesNotGiveBack(t *testing.T) {
+	t.Parallel()
+	s, env := roomyDisk(t)
+	s = mustApply(t, s, env, Unreserve{[]resource.Resource{mib(40, "a")}}) // 86 free, 10 in a/x
+	for _, c := range []struct {
+		name  string
+		batch []Operation
+		since Operation // makes space of role d that is its own
+		free  resource.Resource
+	}{
+		{"reserve", ops(reserve(mib(20, "d")), create(vol("z", 20, "d"))), reserve(mib(20, "d")), mib(20, "d")},
+		{"unreserve", ops(reserve(mib(20, "d"), mib(20, "d", "d/e")), unreserve(mib(20, "d", "d/e")), create(vol("z", 20, "d"))), reserve(mib(20, "d")), mib(20, "d")},
+		{"shrink", ops(resize("a/x", 1), create(vol("z", 9, "a"))), reserve(mib(9, "a")), mib(9, "a")},
+	} {
+		after := takenBack(t, s, env, c.batch, ops(c.since))
+		if free := after.Free("", c.free.Reservations); free != c.free.Scalar {
+			t.Errorf("%s: of %s that others have reserved meanwhile, %s are free", c.name, c.free.Scalar, free)
+		}
+		after = removedAll(t, after)
+		want := dump(mustApply(t, s, env, c.since))
+		if d := cmp.Diff(want, dump(after)); d != "" {
+			t.Errorf("%s: in the end (-as if only others had asked +got):\n%s", c.name, d)
+		}
+	}
+}
+
+func TestUndoSaysWhichVolumeKeepsItsSize(t *testing.T) {
+	t.Parallel()
+	fails := as("one", "CREATE", create(vol("z", 1, "b")))
+	for _, c := range []struct {
+		batch Operation
+		since Operation
+		want  string
+	}{
+		{resize("a/x", 30), Claim{Task: "t", Sandbox: "/s/t", Uses: []Use{{Volume: "a/x"}}}, "no luck; volume a/x keeps the 30 MiB that it was made larger to, as task t has come to hold it"},
+		{resize("a/x", 1), create(vol("o", 45, "a")), "no luck; volume a/x keeps the 1 MiB that it was made smaller to, as others have come to use the space"},
+		{resize("a/x", 1), reserve(mib(1, "o")), "no luck"},
+	} {
+		s, env := roomyDisk(t)
+		batch := ops(c.batch, fails)
+		out, err := Apply(s, env, batch...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := mustApply(t, out.Next, env, c.since)
+		cause := errors.New("no luck")
+		changes, err := Undo(s, now, batch, out.Touched, cause)
+		if !errors.Is(err, cause) || err.Error() != c.want {
+			t.Errorf("told %q, want %q", err, c.want)
+		}
+		if o, _ := now.With(changes...).Operation("one"); o.Message != c.want {
+			t.Errorf("kept is %q, want %q", o.Message, c.want)
+		}
 	}
 }
 
@@ -175,7 +255,7 @@ func TestUndoEndsOperationsWithIDs(t *testing.T) {
 			for _, c := range c.told {
 				now = now.With(Settle(now, c.unit, c.seen, second)...)
 			}
-			now = now.With(Undo(s, now, c.batch, out.Touched, errors.New("no luck"))...)
+			now = now.With(takingBack(s, now, c.batch, out.Touched, errors.New("no luck"))...)
 			if got := statesOf(now); got != c.at {
 				t.Errorf("when it fails they are %s, want %s", got, c.at)
 			}
@@ -230,7 +310,7 @@ func TestAVolumeThatIsTakenBackGoesAfterItsMount(t *testing.T) {
 	mounted := Seen{Attachment: SeenAttachment{Mounted: true}}
 	now := out.Next.settledAs("v3", live)
 	now = now.With(Settle(now, u, mounted, second)...)
-	now = now.With(Undo(s, now, batch, out.Touched, errors.New("no luck"))...)
+	now = now.With(takingBack(s, now, batch, out.Touched, errors.New("no luck"))...)
 	there := Seen{Volume: live}
 	if steps := Plan(now, UnitOfVolume("v3"), there); len(steps) > 0 {
 		t.Errorf("while it may be mounted, %v is to be done", steps)

@@ -189,12 +189,18 @@ func TestUndoSeesWhatHappenedSince(t *testing.T) {
 			+ volume v4 web/z 1 on root destroying`},
 	} {
 		since := mustApply(t, now, env, c.since...)
-		got := difference(dump(since), dump(since.With(Undo(before, since, nil, touched, errors.New("no"))...)))
+		got := difference(dump(since), dump(since.With(takingBack(before, since, nil, touched, errors.New("no"))...)))
 		if d := cmp.Diff(linesOf(c.want), got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, d)
 		}
 	}
-	if changes := Undo(before, before, nil, touched, errors.New("no")); len(changes) > 0 {
+	if changes := takingBack(before, before, nil, touched, errors.New("no")); len(changes) > 0 {
 		t.Errorf("undoing nothing makes %+v", changes)
 	}
+}
+
+// undone takes a batch back.
+func takingBack(before, now *State, batch []Operation, touched []Unit, cause error) []Change {
+	changes, _ := Undo(before, now, batch, touched, cause)
+	return changes
 }
