@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tenon/agent"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
@@ -40,7 +41,8 @@ func (s *Server) events(c *call) (answer, error) {
 	}
 	return answer{status: http.StatusOK, media: streamMedia, stream: func(ctx context.Context, w *recorder) {
 		defer func() { <-s.streams }()
-		st := stream{server: s, w: w, rc: http.NewResponseController(w), view: c.peer.view, at: from, gap: gap}
+		st := stream{server: s, w: w, rc: http.NewResponseController(w), at: from, gap: gap,
+			follower: wire.NewFollower(s.agent.State(), c.peer.view, c.peer.asked)}
 		st.run(ctx)
 	}}, nil
 }
@@ -71,9 +73,10 @@ type stream struct {
 	server *Server
 	w      *recorder
 	rc     *http.ResponseController
-	view   wire.View
 	at     uint64 // all up to this version was told
 	gap    bool   // and something before it was not
+
+	follower *wire.Follower // what of it the client may see
 }
 
 // run tells events until the client or the server has enough.
@@ -110,16 +113,30 @@ func (st *stream) catchUp() bool {
 		case len(events) == 0:
 			return true
 		default:
-			var b bytes.Buffer
-			for _, e := range events {
-				st.at = e.Version
-				st.encode(&b, e.Version, wire.EventsOf(st.server.agent.State(), e.Changes, st.view))
-			}
-			if b.Len() > 0 && !st.tell(b.Bytes()) {
+			if !st.tellEvents(events) {
 				return false
 			}
 		}
 	}
+}
+
+// tellEvents tells what some versions have changed.
+func (st *stream) tellEvents(events []agent.Event) bool {
+	now := st.server.agent.State()
+	for _, e := range events {
+		st.follower.Expect(now, e.Changes)
+	}
+	var b bytes.Buffer
+	gap := false
+	for _, e := range events {
+		told, unknown := st.follower.Events(now, e.Changes)
+		st.at, gap = e.Version, gap || unknown
+		st.encode(&b, e.Version, told)
+	}
+	if b.Len() > 0 && !st.tell(b.Bytes()) {
+		return false
+	}
+	return !gap || st.tellGap()
 }
 
 func (st *stream) tellGap() bool {

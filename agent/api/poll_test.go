@@ -248,7 +248,7 @@ func TestEveryKindOfChangeIsToldInItsOwnWords(t *testing.T) {
 	s := sampleState()
 	got := map[string]bool{}
 	for c := range s.Snapshot() {
-		for _, e := range wire.EventsOf(s, []volume.Change{c}, nil) {
+		for _, e := range toldTo(s, c, &wire.Follower{}) {
 			got[e.Type] = true
 		}
 	}
@@ -257,7 +257,7 @@ func TestEveryKindOfChangeIsToldInItsOwnWords(t *testing.T) {
 		{Drop: &volume.Drop{Volume: "x"}}, {Drop: &volume.Drop{Task: "x"}}, {Drop: &volume.Drop{Task: "x", Volume: "y", Path: "z"}},
 		{Fault: fault}, {Fault: &volume.FaultOf{Unit: fault.Unit}},
 	} {
-		for _, e := range wire.EventsOf(s, []volume.Change{c}, nil) {
+		for _, e := range toldTo(s, c, &wire.Follower{}) {
 			got[e.Type] = true
 		}
 	}
@@ -269,12 +269,19 @@ func TestEveryKindOfChangeIsToldInItsOwnWords(t *testing.T) {
 	}
 	none := func(string) bool { return false }
 	for c := range s.Snapshot() {
-		for _, e := range wire.EventsOf(s, []volume.Change{c}, none) {
+		for _, e := range toldTo(s, c, wire.NewFollower(s, none, nil)) {
 			if e.Type == wire.EventVolume || e.Type == wire.EventAttachment || e.Type == wire.EventReservation {
 				t.Errorf("%s is told to who may see nothing: %+v", e.Type, e.Data)
 			}
 		}
 	}
+}
+
+// toldTo are the events of one change for one who follows them.
+func toldTo(s *volume.State, c volume.Change, f *wire.Follower) []wire.Event {
+	f.Expect(s, []volume.Change{c})
+	events, _ := f.Events(s, []volume.Change{c})
+	return events
 }
 
 // sampleState has one of everything.
@@ -285,6 +292,54 @@ func sampleState() *volume.State {
 	account := volume.Account{Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}, Free: 5}
 	return volume.Empty().With(volume.Change{Disk: &volume.Disk{Pool: "p", Phase: volume.Ready}}, volume.Change{Account: &account},
 		volume.Change{Volume: &v}, volume.Change{Task: &task}, volume.Change{Attachment: &at})
+}
+
+// TestTheStreamHidesWhatTheListsHide follows an agent as somebody who does not see web, while
+// volumes of web and of art come, are used and go, with operations of two principals.
+func TestTheStreamHidesWhatTheListsHide(t *testing.T) {
+	t.Parallel()
+	r := ruling(t, webIsHidden())
+	r.withOthers()
+	r.as(askers["another user"])
+	events := r.follow("")
+	events.next("")
+	do := func(ops ...volume.Operation) {
+		t.Helper()
+		if _, err := r.agent.Do(t.Context(), ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hidden, _ := r.agent.State().Find("web/data")
+	shown, _ := r.agent.State().Find("art/v")
+	for _, by := range []string{"ops", "guest"} {
+		do(volume.Identified{ID: "of-" + by, Type: "RESERVE", Digest: "1", Principal: by})
+	}
+	told := map[string]bool{}
+	do(volume.Release{Task: "all"})
+	do(volume.Destroy{Ref: string(hidden.UUID)})
+	do(volume.Destroy{Ref: string(shown.UUID)})
+	do(volume.Claim{Task: "last"})
+	for {
+		line, err := events.lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"web", string(hidden.UUID), "of-ops", "event: gap"} {
+			if strings.Contains(line, secret) {
+				t.Errorf("told %q", line)
+			}
+		}
+		kind, is := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "event: ")
+		told[kind] = told[kind] || is
+		if strings.Contains(line, `"id":"last"`) {
+			break
+		}
+	}
+	for _, kind := range []string{wire.EventAttachmentGone, wire.EventTaskGone, wire.EventVolumeGone, wire.EventOperation} {
+		if !told[kind] {
+			t.Errorf("nothing was told as %s", kind)
+		}
+	}
 }
 
 func TestACallerIsToldWhoTheyAre(t *testing.T) {

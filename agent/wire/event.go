@@ -41,63 +41,142 @@ type Gap struct {
 	Index uint64 `json:"index"` // version of the state from which it goes on
 }
 
-// EventsOf tells changes as they are in s, which has them, but for those that may not be seen.
-func EventsOf(s *volume.State, changes []volume.Change, view View) []Event {
-	var events []Event
+// Follower tells one client changes, but for what it may not see. The zero Follower sees
+// everything. A Follower is not for several goroutines.
+//
+// What is gone has no role any more, so a Follower with a View remembers of volumes that are
+// being destroyed whether they may be seen: no more of them than maxEnding.
+type Follower struct {
+	view   View
+	asked  Asked
+	ending map[volume.UUID]bool
+}
+
+// maxEnding bounds what a Follower remembers.
+const maxEnding = 1000
+
+// NewFollower makes a Follower that is told all that changes after s.
+func NewFollower(s *volume.State, view View, asked Asked) *Follower {
+	f := &Follower{view: view, asked: asked}
+	if view != nil {
+		f.ending = map[volume.UUID]bool{}
+		for v := range s.Tombstones() {
+			f.remember(v)
+		}
+	}
+	return f
+}
+
+func (f *Follower) remember(v *volume.Volume) {
+	if len(f.ending) < maxEnding {
+		f.ending[v.UUID] = f.view.Volume(v)
+	}
+}
+
+// Expect looks at changes that are to be told as they are in s: what is gone by then has its
+// role in them alone.
+func (f *Follower) Expect(s *volume.State, changes []volume.Change) {
+	if f.view == nil {
+		return
+	}
 	for _, c := range changes {
-		if e, told := eventOf(s, c, view); told {
+		if c.Volume == nil {
+			continue
+		}
+		if v, there := s.Volume(c.Volume.UUID); !there || v.Phase == volume.Destroying {
+			f.remember(c.Volume)
+		}
+	}
+}
+
+// Events tells changes as they are in s, which has them. unknown says that something of
+// them is gone of which nobody knows whether it may be seen: its end is left out, and whoever
+// follows has to be told that there is a gap.
+func (f *Follower) Events(s *volume.State, changes []volume.Change) (events []Event, unknown bool) {
+	for _, c := range changes {
+		if c.Drop != nil {
+			e, told, known := f.goneOf(s, *c.Drop)
+			if unknown = unknown || !known; told {
+				events = append(events, e)
+			}
+		} else if e, told := f.eventOf(s, c); told {
 			events = append(events, e)
 		}
 	}
-	return events
+	return events, unknown
 }
 
-func eventOf(s *volume.State, c volume.Change, view View) (e Event, told bool) {
+func (f *Follower) eventOf(s *volume.State, c volume.Change) (e Event, told bool) {
 	switch {
 	case c.Volume != nil:
 		v, there := s.Volume(c.Volume.UUID)
-		if there && view.Volume(v) {
+		if there && f.view.Volume(v) {
 			return Event{EventVolume, VolumeOf(s, v)}, true
 		}
 	case c.Task != nil:
 		if t, there := s.Task(c.Task.ID); there {
-			return Event{EventTask, TaskOf(s, t, view)}, true
+			return Event{EventTask, TaskOf(s, t, f.view)}, true
 		}
 	case c.Attachment != nil:
 		a, there := s.Attachment(c.Attachment.Unit())
-		if there && view.unit(s, a.Unit()) {
+		if there && f.view.unit(s, a.Unit()) {
 			return Event{EventAttachment, AttachmentOf(s, a)}, true
 		}
-	case c.Drop != nil:
-		return goneOf(*c.Drop)
 	case c.Disk != nil:
 		for _, d := range disksOf(s) {
 			if d.Key == c.Disk.Key {
 				return Event{EventDisk, d}, true
 			}
 		}
-	case c.Account != nil && len(c.Account.Reservations) > 0 && view.Reserved(c.Account.Reservations):
+	case c.Account != nil && len(c.Account.Reservations) > 0 && f.view.Reserved(c.Account.Reservations):
 		return Event{EventReservation, reservationOf(s, *c.Account)}, true
 	case c.Operation != nil:
-		if o, kept := s.Operation(c.Operation.ID); kept {
+		if o, kept := s.Operation(c.Operation.ID); kept && f.asked.sees(o) {
 			return Event{EventOperation, OperationOf(s, o)}, true
 		}
-	case c.Fault != nil && view.unit(s, c.Fault.Unit):
+	case c.Fault != nil && f.sees(s, c.Fault.Unit):
 		return faultEvent(s, *c.Fault), true
 	}
 	return e, false
 }
 
-func goneOf(d volume.Drop) (e Event, told bool) {
+// sees says whether a fault of a unit may be told; of a volume that is gone nothing is told
+// where there is a view.
+func (f *Follower) sees(s *volume.State, u volume.Unit) bool {
+	if _, there := s.Volume(u.Volume); f.view != nil && u.Volume != "" && !there {
+		return false
+	}
+	return f.view.unit(s, u)
+}
+
+// goneOf tells what is no more. known says whether it is known who may see it.
+func (f *Follower) goneOf(s *volume.State, d volume.Drop) (e Event, told, known bool) {
+	told, known = true, true
+	if d.Volume != "" {
+		told, known = f.saw(s, d.Volume)
+	}
 	switch {
 	case d.Path != "":
-		return Event{EventAttachmentGone, Gone{UUID: d.Volume, Task: d.Task, Path: d.Path}}, true
+		return Event{EventAttachmentGone, Gone{UUID: d.Volume, Task: d.Task, Path: d.Path}}, told, known
 	case d.Task != "":
-		return Event{EventTaskGone, Gone{Task: d.Task}}, true
+		return Event{EventTaskGone, Gone{Task: d.Task}}, told, known
 	case d.Volume != "":
-		return Event{EventVolumeGone, Gone{UUID: d.Volume}}, true
+		delete(f.ending, d.Volume)
+		return Event{EventVolumeGone, Gone{UUID: d.Volume}}, told, known
 	}
-	return e, false // an operation that made room for newer ones
+	return e, false, true // an operation that made room for newer ones
+}
+
+// saw says whether a volume may be seen that may be gone, as far as that is known.
+func (f *Follower) saw(s *volume.State, id volume.UUID) (told, known bool) {
+	if f.view == nil {
+		return true, true
+	}
+	if v, there := s.Volume(id); there {
+		return f.view.Volume(v), true
+	}
+	told, known = f.ending[id]
+	return told, known
 }
 
 func faultEvent(s *volume.State, f volume.FaultOf) Event {
