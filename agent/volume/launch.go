@@ -7,8 +7,8 @@ import (
 // Launch announces a task and mounts its volumes beneath its sandbox, each where and in the
 // mode that its resource says: a Claim and an Attach of each in one (spec.md 3.10). It may
 // follow the CREATE of the volumes in the same batch. The task has no lease: it is held
-// until it is released. Resources that are no volumes are the launcher's business. Refused
-// like Claim.
+// until it is released. It names a volume once: at a second place, attach it (spec.md 1.5).
+// Resources that are no volumes are the launcher's business. Refused like Claim.
 type Launch struct {
 	Task      string
 	Sandbox   string // absolute; empty has the agent make one
@@ -24,10 +24,16 @@ func (o Launch) apply(d *draft) error {
 	if err := d.addTask(t); err != nil {
 		return err
 	}
+	named := map[Name]bool{}
 	for _, r := range o.Resources {
 		if !r.IsVolume() {
 			continue
 		}
+		name := Name{Role: r.Role(), ID: r.Disk.Persistence.ID}
+		if named[name] {
+			return refuse(ErrInvalid, "launch %s: Persistence ID '%s' is not unique: a task names each volume once", o.Task, name.ID)
+		}
+		named[name] = true
 		if err := d.launchWith(o.Task, r); err != nil {
 			return err
 		}

@@ -129,6 +129,8 @@ func TestLaunchIsRefused(t *testing.T) {
 		{name: "an exclusive volume of another task", given: roomy(launch("t", x)), ops: ops(launch("u", x)), kind: ErrInUse, words: "held by task t"},
 		{name: "an exclusive volume, twice in a batch", given: roomy(), ops: ops(launch("t", x), launch("u", x)), kind: ErrInUse, words: "held by task t"},
 		{name: "two volumes at one place", given: roomy(), ops: ops(launch("t", at(s, "p", resource.RW), at(x, "p/q", resource.RW))), kind: ErrExists, words: "collides"},
+		{name: "one volume at two places", given: roomy(), ops: ops(launch("t", at(s, "p", resource.RW), at(s, "q", resource.RO))), kind: ErrInvalid, words: "launch t: Persistence ID 's' is not unique"},
+		{name: "one volume twice at one place", given: roomy(), ops: ops(launch("t", x, x)), kind: ErrInvalid, words: "Persistence ID 'x' is not unique"},
 		{name: "the same place in another mode", given: roomy(launch("t", s)), ops: ops(launch("t", at(s, "s", resource.RO))), kind: ErrExists, words: "detach it first"},
 		{name: "a task that has another sandbox", given: roomy(launch("t")), ops: ops(Launch{Task: "t", Sandbox: "/else"}), kind: ErrExists, words: "exists since"},
 		{name: "a task that is being released", given: roomy(launch("t"), Release{Task: "t"}), ops: ops(launch("t", x)), kind: ErrPending, words: "is being released"},

@@ -519,10 +519,11 @@ func TestABatchHasABoundedNumberOfOperations(t *testing.T) {
 func TestALaunchOfManyVolumesIsRecordedTwice(t *testing.T) {
 	t.Parallel()
 	env := numbered()
-	s := mustApply(t, machine(t), env, roomy()...)
+	s := mustApply(t, machine(t), env, reserve(mib(100, "web")))
 	var rs []resource.Resource
 	for i := range 100 {
-		rs = append(rs, at(shared(vol("s", 20, "web")), fmt.Sprint("p", i), resource.RW))
+		r := vol(fmt.Sprint("p", i), 1, "web")
+		rs, s = append(rs, r), mustApply(t, s, env, create(r))
 	}
 	out, err := Apply(s, env, as("one", "LAUNCH", launch("t", rs...)))
 	if err != nil {
@@ -531,7 +532,7 @@ func TestALaunchOfManyVolumesIsRecordedTwice(t *testing.T) {
 	stored := 0
 	s = out.Next
 	for i := range 100 {
-		at := mountedAt("v1", "t", fmt.Sprint("p", i))
+		at := mountedAt(UUID(fmt.Sprint("v", i+1)), "t", fmt.Sprint("p", i))
 		changes := Settle(s, at.unit, at.seen, second)
 		for _, c := range changes {
 			if c.Stored() {
