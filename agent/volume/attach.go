@@ -214,11 +214,9 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 	for other := range d.AttachmentsIn(a.Task) {
 		switch collide := other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path); {
 		case collide && other.Gone:
-			return refuse(ErrPending, "task %s: %s collides with %s, where volume %s is being detached",
-				a.Task, a.Path, other.Path, d.nameOf(other.Volume))
+			return refuse(ErrPending, "task %s: %s collides with %s, where a volume is being detached", a.Task, a.Path, other.Path)
 		case collide:
-			return refuse(ErrExists, "task %s: %s collides with %s, where it has volume %s",
-				a.Task, a.Path, other.Path, d.nameOf(other.Volume))
+			return refuse(ErrExists, "task %s: %s collides with %s, where it has a volume", a.Task, a.Path, other.Path)
 		}
 	}
 	if !v.Shared {
@@ -386,12 +384,4 @@ func others(hs []Holder, task string) []Holder {
 		}
 	}
 	return rest
-}
-
-// nameOf names a volume for a message.
-func (s *State) nameOf(id UUID) string {
-	if v, ok := s.Volume(id); ok {
-		return v.Name.String()
-	}
-	return string(id)
 }

@@ -118,13 +118,10 @@ func (o Resize) apply(d *draft) error {
 	return d.resize("resize", v, o.Size, o.Used)
 }
 
-// notAvailable words, as Mesos does, that a volume is not there in the form that was named.
+// notAvailable words, as Mesos does, that a volume is not there in the form that was named. What
+// is there instead is not for everybody to know.
 func (d *draft) notAvailable(op string, r resource.Resource) error {
-	have := "nothing of that name"
-	if v, ok := d.Named(Name{Role: r.Role(), ID: r.Disk.Persistence.ID}); ok {
-		have = d.Resource(v).String()
-	}
-	return refuse(ErrNotFound, "%s: there is %s, which does not contain %s", op, have, r)
+	return refuse(ErrNotFound, "%s: Persistent volumes not found: this agent does not contain %s", op, r)
 }
 
 // resize moves space between a volume and the reservation that it was carved from.

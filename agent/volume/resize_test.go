@@ -21,6 +21,18 @@ func roomy(more ...Operation) []Operation {
 	return append(ops(reserve(mib(100, "web")), create(shared(vol("s", 20, "web"))), create(vol("x", 20, "web"))), more...)
 }
 
+// A size, a principal or a container path that was guessed wrong tells nothing of the volume.
+func TestARefusalToResizeTellsNothingOfTheVolumeThatThereIs(t *testing.T) {
+	t.Parallel()
+	s := mustApply(t, machine(t), numbered(), roomy()...)
+	for _, op := range ops(grow(vol("x", 19, "web"), mib(5, "web")), shrink(vol("x", 19, "web"), 5)) {
+		of := func(s *State) string { _, err := Apply(s, numbered(), op); return err.Error() }
+		if there, not := of(s), of(machine(t)); there != not {
+			t.Errorf("%s: %q where there is one, %q where there is none", op.Name(), there, not)
+		}
+	}
+}
+
 func TestGrowAndShrinkMoveSpaceBetweenAVolumeAndItsReservation(t *testing.T) {
 	t.Parallel()
 	held := Claim{Task: "t", Sandbox: "/s/t", Uses: []Use{{Volume: "v1"}}}
@@ -135,8 +147,8 @@ func TestGrowIsRefused(t *testing.T) {
 		{name: "by a volume", given: roomy(), ops: ops(grow(x, vol("x", 20, "web"))), kind: ErrInvalid, words: incompatible},
 		{name: "on a MOUNT disk", on: divided, given: ops(reserve(whole(mib(500, "web"))), create(whole(vol("x", 500, "web")))),
 			ops: ops(grow(whole(vol("x", 500, "web")), whole(mib(1, "web")))), kind: ErrInvalid, words: incompatible},
-		{name: "of another size", given: roomy(), ops: ops(grow(vol("x", 19, "web"), mib(5, "web"))), kind: ErrNotFound, words: "grow: there is disk(reservations: [(DYNAMIC,web)])[x:x]:20, which does not contain"},
-		{name: "of no such name", given: roomy(), ops: ops(grow(vol("z", 20, "web"), mib(5, "web"))), kind: ErrNotFound, words: "there is nothing of that name"},
+		{name: "of another size", given: roomy(), ops: ops(grow(vol("x", 19, "web"), mib(5, "web"))), kind: ErrNotFound, words: "grow: Persistent volumes not found: this agent does not contain disk(reservations: [(DYNAMIC,web)])[x:x]:19"},
+		{name: "of no such name", given: roomy(), ops: ops(grow(vol("z", 20, "web"), mib(5, "web"))), kind: ErrNotFound, words: "Persistent volumes not found: this agent does not contain"},
 		{name: "not shared, as which it is", given: roomy(), ops: ops(grow(vol("s", 20, "web"), mib(5, "web"))), kind: ErrNotFound, words: "does not contain"},
 		{name: "in the form that it had before the same batch", given: roomy(), ops: ops(grow(x, mib(5, "web")), grow(x, mib(5, "web"))), kind: ErrNotFound, words: "does not contain"},
 		{name: "by more than is left", given: roomy(), ops: ops(grow(x, mib(60.001, "web"))), kind: ErrInsufficient, words: "disk root has 60 MiB with this reservation"},
@@ -144,7 +156,7 @@ func TestGrowIsRefused(t *testing.T) {
 			words: "20 MiB more are back when the volumes that are destroyed are removed"},
 		{name: "a lost one", given: roomy(), edit: faulty(UnitOfVolume("v2"), ErrLost), ops: ops(grow(x, mib(5, "web"))), kind: ErrLost, words: "as the test has it"},
 		{name: "one whose disk is away", given: roomy(), edit: faulty(UnitOfVolume("v2"), ErrUnavailable), ops: ops(grow(x, mib(5, "web"))), kind: ErrUnavailable, words: "as the test has it"},
-		{name: "one that is being destroyed", given: roomy(Destroy{Ref: "v2"}), ops: ops(grow(x, mib(5, "web"))), kind: ErrNotFound, words: "nothing of that name"},
+		{name: "one that is being destroyed", given: roomy(Destroy{Ref: "v2"}), ops: ops(grow(x, mib(5, "web"))), kind: ErrNotFound, words: "Persistent volumes not found"},
 		{name: "beyond all that can be", given: roomy(), ops: ops(grow(x, func() resource.Resource { r := mib(1, "web"); r.Scalar = resource.MaxScalar; return r }())), kind: ErrInvalid, words: "larger than anything can be"},
 	} {
 		t.Run(c.name, c.run)

@@ -68,7 +68,7 @@ func TestWhatIsOfferableIsWhatTheAllocatorOfMesosWouldOffer(t *testing.T) {
 		checkView(rt, s)
 		held = max(held, s.CountAttachments())
 	})
-	if held < 3 {
+	if held < 3 && !testing.Short() { // which tries too little
 		t.Errorf("there were never more than %d attachments", held)
 	}
 }
