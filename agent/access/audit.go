@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// Audit is a file to which a line is added for each call that may change something. The
+// Audit is a file to which each call that may change something adds a line, or several. The
 // file may be moved or removed at any time, as logrotate(8) does: the next line goes to
 // a new file at the path. Any number of goroutines may write.
 //
@@ -34,12 +34,12 @@ func OpenAudit(path string) (*Audit, error) {
 	return a, nil
 }
 
-// Write adds an entry, by one write(2) of one line. After an error the next entry is
+// Write adds an entry, by one write(2) of all its lines. After an error the next entry is
 // written all the same: to a line of its own, and to whatever file is at the path then.
 // Where a new file cannot be opened, the entry goes to the one that was moved away, and
 // the error says so.
 func (a *Audit) Write(e Entry) error {
-	line, err := e.line()
+	lines, err := e.lines()
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", a.path, err)
 	}
@@ -48,7 +48,7 @@ func (a *Audit) Write(e Entry) error {
 	if a.file == nil {
 		return fmt.Errorf("audit %s: %w", a.path, fs.ErrClosed)
 	}
-	if err := errors.Join(a.follow(), a.append(line)); err != nil {
+	if err := errors.Join(a.follow(), a.append(lines)); err != nil {
 		return fmt.Errorf("audit %s: %w", a.path, err)
 	}
 	return nil
@@ -125,18 +125,18 @@ func isTorn(file *os.File, size int64) (bool, error) {
 	return last[0] != '\n', nil
 }
 
-// append writes a line, which ends in a newline, behind the end of a torn one.
+// append writes lines, the last of which ends in a newline, behind the end of a torn one.
 //
 // Preconditions: a.mu is held.
-func (a *Audit) append(line []byte) error {
+func (a *Audit) append(lines []byte) error {
 	if a.torn {
-		line = append([]byte{'\n'}, line...)
+		lines = append([]byte{'\n'}, lines...)
 	}
-	// Crash: the line is there, is not, or is torn; the next start ends a torn line
-	// before it adds one.
-	n, err := a.file.Write(line)
+	// Crash: the lines are there, some of them are, or one of them is torn; the next start
+	// ends a torn line before it adds one.
+	n, err := a.file.Write(lines)
 	if n > 0 {
-		a.torn = line[n-1] != '\n'
+		a.torn = lines[n-1] != '\n'
 	}
 	return err
 }

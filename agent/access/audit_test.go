@@ -98,26 +98,89 @@ func TestAnEntryIsOneLineOfJSON(t *testing.T) {
 	}
 }
 
-func TestAnEntryIsBounded(t *testing.T) {
+func TestALineIsBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("ä\x00", 1<<16)
 	e := Entry{Principal: long, Subject: long, Remote: long, Outcome: long, Reason: long, Operations: []string{}}
 	for range 1000 {
 		e.Operations = append(e.Operations, long)
 	}
-	line, err := e.line()
-	if err != nil || len(line) > 32<<10 || bytes.Count(line, []byte("\n")) != 1 || !utf8.Valid(line) {
-		t.Fatalf("%d bytes, %v", len(line), err)
+	lines, err := e.lines()
+	if err != nil || bytes.Count(lines, []byte("\n")) != 50 || !utf8.Valid(lines) {
+		t.Fatalf("%d lines, %v", bytes.Count(lines, []byte("\n")), err)
 	}
-	var back Entry
-	if err := json.Unmarshal(line, &back); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(back.Operations); n != 21 || back.Operations[20] != "and 980 more" || !strings.HasSuffix(back.Reason, "…") {
-		t.Errorf("%d operations, the last %q; reason %q", n, back.Operations[n-1], back.Reason)
+	for line := range bytes.Lines(lines) {
+		var back Entry
+		if err := json.Unmarshal(line, &back); err != nil || len(line) > 256<<10 || !strings.HasSuffix(back.Reason, "…") {
+			t.Fatalf("%d bytes, %v", len(line), err)
+		}
 	}
 	if len(e.Operations) != 1000 || e.Operations[0] != long {
 		t.Error("the caller's entry was changed")
+	}
+}
+
+// TestNothingOfACallIsLeftOut pads a call with harmless operations, in the ways that there are:
+// before it, in a group with an id, and with names.
+func TestNothingOfACallIsLeftOut(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit")
+	a := mustOpen(t, path)
+	for n := 1; n <= 10_000; n *= 10 {
+		var batch []volume.Operation
+		var uses []volume.Use
+		want := map[string]bool{}
+		for i := range n {
+			batch = append(batch, volume.Destroy{Ref: fmt.Sprintf("web/%d.", i)})
+			uses = append(uses, volume.Use{Volume: fmt.Sprintf("used/%d.", i)})
+			want[fmt.Sprintf("web/%d.", i)], want[fmt.Sprintf("used/%d.", i)] = true, true
+		}
+		ops := []volume.Operation{volume.Identified{ID: "all", Operations: batch}, volume.Claim{Task: "t", Uses: uses}}
+		for _, ops := range [][]volume.Operation{ops, append(batch, ops[1])} {
+			if err := a.Write(Entry{Principal: "ops", Operations: Describe(ops), Outcome: "ok"}); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			checkParts(t, data, want)
+		}
+	}
+}
+
+// checkParts wants all the names in the lines of one entry, which must know each other.
+func checkParts(t *testing.T, data []byte, want map[string]bool) {
+	t.Helper()
+	got, lines := map[string]bool{}, bytes.Count(data, []byte("\n"))
+	for line := range bytes.Lines(data) {
+		var e Entry
+		if err := json.Unmarshal(line, &e); err != nil || len(line) > 128<<10 {
+			t.Fatalf("a line of %d bytes: %v", len(line), err)
+		}
+		if e.Part > lines || e.Parts != lines && lines > 1 || lines == 1 && e.Part != 0 || e.Principal != "ops" || e.Outcome != "ok" {
+			t.Fatalf("%d lines, and one is part %d of %d: %.200s", lines, e.Part, e.Parts, line)
+		}
+		for _, op := range e.Operations {
+			if verb := strings.Fields(op)[0]; verb != "destroy" && !strings.HasPrefix(op, "operation all: destroy ") && !strings.HasPrefix(op, "claim task t, ") {
+				t.Fatalf("%.100s does not say what it is", op)
+			}
+			for _, word := range strings.FieldsFunc(op, func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
+				got[word] = true
+			}
+		}
+	}
+	missing := 0
+	for name := range want {
+		if !got[name] {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%d names of %d are in none of %d lines", missing, len(want), lines)
 	}
 }
 
@@ -383,7 +446,7 @@ func TestAnOperationIsDescribedByVerbAndNames(t *testing.T) {
 		"operation o1: release task t; resize volume v1": volume.Identified{ID: "o1", Type: "RESIZE",
 			Operations: []volume.Operation{volume.Release{Task: "t"}, volume.Resize{Ref: "v1"}}},
 		"claim task t, volume web/0, volume web/1, volume web/2, volume web/3, volume web/4, volume web/5, volume web/6, " +
-			"volume web/7, volume web/8, and 3 more": volume.Claim{Task: "t", Uses: uses},
+			"volume web/7, volume web/8, volume web/9, volume web/10, volume web/11": volume.Claim{Task: "t", Uses: uses},
 	} {
 		if got := Describe([]volume.Operation{op}); len(got) != 1 || got[0] != want {
 			t.Errorf("%+v is %q, want %q", op, got, want)

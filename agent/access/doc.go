@@ -3,8 +3,8 @@
 // ACLs are the operator's rules in the words of Mesos' --acls flag (spec.md 11), ACLs.For
 // makes of them the guard that volume.Apply asks about each operation, and ACLs.Visible
 // the filter of what is shown. Principals gives the name that rules know for a user or
-// group of the host. Audit is a file with one line for each call that may change
-// something.
+// group of the host. Audit is a file of the calls that may change something, which names all
+// that each of them is about.
 //
 // It is not for finding out who asks, which is the business of whoever serves the call,
 // nor for the checks that a principal is named rightly in a request, which are

@@ -3,7 +3,6 @@ package access
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,15 +12,17 @@ import (
 	"tenon/agent/volume"
 )
 
-// Bounds of an entry, so that no request makes a line of any length.
+// Bounds of an entry, so that no line is of any length. What a call is about is divided over
+// as many lines as it needs: nothing of it is left out.
 const (
-	maxText       = 512 // bytes of each text
-	maxOperations = 20
-	maxNames      = 10 // of an operation's objects
+	maxText       = 512         // bytes of each text, and of each name in one
+	maxDescribed  = 4 * maxText // of an operation, but for a single name that is longer
+	maxOperations = 20          // of one line
 )
 
 // Entry is one call that may change something: who asked for what, and what came of it.
-// Texts that are too long are cut when it is written.
+// Texts that are too long are cut when it is written. One of many operations is several
+// lines, one after the other, which are equal but for Part and Operations.
 type Entry struct {
 	Time       time.Time `json:"time"`                // when the call was answered
 	Principal  string    `json:"principal,omitempty"` // as the rules know whoever asks
@@ -30,6 +31,8 @@ type Entry struct {
 	Subject    string    `json:"subject,omitempty"`   // of the certificate, for one elsewhere
 	Remote     string    `json:"remote,omitempty"`    // address
 	Operations []string  `json:"operations"`          // from Describe
+	Part       int       `json:"part,omitempty"`      // of a call that has several lines, counted from 1
+	Parts      int       `json:"parts,omitempty"`     // how many they are
 	DryRun     bool      `json:"dry_run,omitempty"`   // nothing was to be changed
 	Outcome    string    `json:"outcome"`             // from Outcome
 	Reason     string    `json:"reason,omitempty"`    // from Outcome
@@ -48,24 +51,39 @@ func Outcome(err error) (outcome, reason string) {
 	return kind.Error(), err.Error()
 }
 
-// line is the entry as JSON that ends in a newline.
-func (e Entry) line() ([]byte, error) {
+// lines is the entry as JSON, each line with a newline at its end.
+func (e Entry) lines() ([]byte, error) {
 	e.Time = e.Time.UTC()
 	for _, text := range []*string{&e.Principal, &e.Subject, &e.Remote, &e.Outcome, &e.Reason} {
-		*text = bounded(*text)
+		*text = bounded(*text, maxText)
 	}
-	e.Operations = boundedList(e.Operations)
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
+	all := []string{} // null would be one kind of value more for readers
+	for _, s := range e.Operations {
+		all = append(all, bounded(s, 2*maxDescribed))
+	}
+	parts := slices.Collect(slices.Chunk(all, maxOperations))
+	if len(parts) == 0 {
+		parts = [][]string{all}
+	}
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(e)
-	return line.Bytes(), err
+	for i, part := range parts {
+		e.Operations = part
+		if len(parts) > 1 {
+			e.Part, e.Parts = i+1, len(parts)
+		}
+		if err := enc.Encode(e); err != nil {
+			return nil, err
+		}
+	}
+	return lines.Bytes(), nil
 }
 
 // bounded cuts a text at the end of a character, and takes out what a terminal might obey.
-func bounded(s string) string {
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+func bounded(s string, most int) string {
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -75,80 +93,90 @@ func bounded(s string) string {
 	}, s)
 }
 
-func boundedList(list []string) []string {
-	short := []string{} // null would be one kind of value more for readers
-	for _, s := range list[:min(len(list), maxOperations)] {
-		short = append(short, bounded(s))
-	}
-	if more := len(list) - maxOperations; more > 0 {
-		short = append(short, fmt.Sprintf("and %d more", more))
-	}
-	return short
-}
-
 // Describe names operations for an Entry: the verb, then the roles, volumes or the task
-// that it is about. Labels and paths are left out.
+// that it is about, all of them. One that is about many has several texts, each of which begins
+// alike. Labels and paths are left out.
 func Describe(ops []volume.Operation) []string {
 	var list []string
 	for _, op := range ops {
 		if group, is := op.(volume.Identified); is {
-			list = append(list, bounded("operation "+group.ID+": "+strings.Join(Describe(group.Operations), "; ")))
+			list = append(list, pack("operation "+bounded(group.ID, maxText)+":", " ", Describe(group.Operations), "; ")...)
 			continue
 		}
-		names := slices.Compact(namesOf(op))
-		if more := len(names) - maxNames; more > 0 {
-			names = append(names[:maxNames], fmt.Sprintf("and %d more", more))
+		about, names := namesOf(op)
+		head, behind := op.Name(), " "
+		if about != "" {
+			head, behind = head+" "+bounded(about, maxText), ", "
 		}
-		list = append(list, bounded(strings.TrimSpace(op.Name()+" "+strings.Join(names, ", "))))
+		names = slices.Compact(names)
+		for i, name := range names {
+			names[i] = bounded(name, maxText)
+		}
+		list = append(list, pack(head, behind, names, ", ")...)
 	}
 	return list
 }
 
-// namesOf is what an operation is about.
-func namesOf(op volume.Operation) []string {
+// pack puts items behind a head, in as few texts of maxDescribed bytes as they go into. An item
+// that is too long has a text of its own.
+func pack(head, behind string, items []string, between string) (texts []string) {
+	text := head
+	for i, item := range items {
+		switch {
+		case i == 0:
+			text += behind + item
+		case len(text)+len(between)+len(item) > maxDescribed:
+			texts, text = append(texts, text), head+behind+item
+		default:
+			text += between + item
+		}
+	}
+	return append(texts, text)
+}
+
+// namesOf is what an operation is about: the task, if it is one's, and what else.
+func namesOf(op volume.Operation) (about string, names []string) {
 	switch o := op.(type) {
 	case volume.Reserve:
-		return roleNames(o.Resources)
+		return "", roleNames(o.Resources)
 	case volume.Unreserve:
-		return roleNames(o.Resources)
+		return "", roleNames(o.Resources)
 	case volume.Create:
 		name, _ := volumeName(o.Volume)
 		if o.Role != "" && !o.Volume.IsReserved() {
 			name.Role = o.Role
 		}
-		return []string{"volume " + name.String()}
+		return "volume " + name.String(), nil
 	case volume.Destroy:
-		return []string{"volume " + refOrName(o.Ref, o.Volume)}
+		return "volume " + refOrName(o.Ref, o.Volume), nil
 	case volume.Grow:
-		return []string{"volume " + refOrName("", o.Volume)}
+		return "volume " + refOrName("", o.Volume), nil
 	case volume.Shrink:
-		return []string{"volume " + refOrName("", o.Volume)}
+		return "volume " + refOrName("", o.Volume), nil
 	case volume.Resize:
-		return []string{"volume " + o.Ref}
+		return "volume " + o.Ref, nil
 	case volume.Launch:
-		return launchNames(o)
+		return "task " + o.Task, launchNames(o)
 	case volume.Claim:
-		names := []string{"task " + o.Task}
 		for _, u := range o.Uses {
 			names = append(names, "volume "+u.Volume)
 		}
-		return names
+		return "task " + o.Task, names
 	case volume.Attach:
-		return []string{"task " + o.Task, "volume " + o.Volume}
+		return "task " + o.Task, []string{"volume " + o.Volume}
 	case volume.SetMode:
-		return []string{"task " + o.Task, "volume " + o.Volume, string(o.Mode)}
+		return "task " + o.Task, []string{"volume " + o.Volume, string(o.Mode)}
 	case volume.Detach:
-		return []string{"task " + o.Task, "volume " + o.Volume}
+		return "task " + o.Task, []string{"volume " + o.Volume}
 	case volume.Release:
-		return []string{"task " + o.Task}
+		return "task " + o.Task, nil
 	case volume.Acknowledge:
-		return []string{"operation " + o.ID}
+		return "operation " + o.ID, nil
 	}
-	return nil
+	return "", nil
 }
 
-func launchNames(o volume.Launch) []string {
-	names := []string{"task " + o.Task}
+func launchNames(o volume.Launch) (names []string) {
 	for _, r := range o.Resources {
 		if name, is := volumeName(r); is {
 			names = append(names, "volume "+name.String())
