@@ -27,9 +27,9 @@ func tree(t *testing.T, d *disk) string {
 		must(t, os.WriteFile(dir+name, make([]byte, 10000), 0o600))
 	}
 	must(t, os.Link(dir+"/a/file", dir+"/a/b/link"))
-	must(t, os.WriteFile(d.dir+"/outside", []byte("x"), 0o600))
-	must(t, os.Symlink(d.dir+"/outside", dir+"/a/out"))
-	must(t, os.Symlink(d.dir, dir+"/a/disk"))
+	must(t, os.WriteFile(d.Dir+"/outside", []byte("x"), 0o600))
+	must(t, os.Symlink(d.Dir+"/outside", dir+"/a/out"))
+	must(t, os.Symlink(d.Dir, dir+"/a/disk"))
 	must(t, unix.Mkfifo(dir+"/a/fifo", 0o600))
 	return dir
 }
@@ -55,7 +55,7 @@ func TestAllThatIsInADirectoryIsAssignedAndNothingElse(t *testing.T) {
 				t.Errorf("%s has project %d and flags %#x", name, project, flags)
 			}
 		}
-		for _, path := range []string{d.dir, d.dir + "/outside"} {
+		for _, path := range []string{d.Dir, d.Dir + "/outside"} {
 			if project, _ := projectOfFile(t, path); project != 0 {
 				t.Errorf("%s has project %d", path, project)
 			}
@@ -85,12 +85,12 @@ func TestAnAssignmentThatWasInterruptedGoesOn(t *testing.T) {
 func TestAnAssignmentStopsAtMounts(t *testing.T) {
 	each(t, withProjects, func(t *testing.T, d *disk, q *Quota) {
 		dir := tree(t, d)
-		must(t, os.Mkdir(d.dir+"/other", 0o755))
-		must(t, os.WriteFile(d.dir+"/other/file", nil, 0o600))
-		must(t, unix.Mount(d.dir+"/other", dir+"/a/b/c", "", unix.MS_BIND, ""))
+		must(t, os.Mkdir(d.Dir+"/other", 0o755))
+		must(t, os.WriteFile(d.Dir+"/other/file", nil, 0o600))
+		must(t, unix.Mount(d.Dir+"/other", dir+"/a/b/c", "", unix.MS_BIND, ""))
 		err := assign(t, q, dir, 5000)
 		must(t, errors.Join(err, unix.Unmount(dir+"/a/b/c", 0)))
-		for _, path := range []string{d.dir + "/other", d.dir + "/other/file", dir + "/a/b/c/file"} {
+		for _, path := range []string{d.Dir + "/other", d.Dir + "/other/file", dir + "/a/b/c/file"} {
 			if project, _ := projectOfFile(t, path); project != 0 {
 				t.Errorf("%s has project %d", path, project)
 			}
@@ -154,8 +154,8 @@ func TestWhatIsMadeDuringAnAssignmentIsInTheProject(t *testing.T) {
 
 func TestADirectoryOfBtrfsThatIsNoSubvolumeIsRefused(t *testing.T) {
 	each(t, []flavour{btrfsGroups, btrfsSimple}, func(t *testing.T, d *disk, q *Quota) {
-		must(t, os.Mkdir(d.dir+"/plain", 0o755))
-		err := assign(t, q, d.dir+"/plain", 5000)
+		must(t, os.Mkdir(d.Dir+"/plain", 0o755))
+		err := assign(t, q, d.Dir+"/plain", 5000)
 		wantError(t, err, ErrUnsupported)
 		if !strings.Contains(err.Error(), "only subvolumes") {
 			t.Errorf("error is %v", err)
@@ -183,7 +183,7 @@ func TestASubvolumeIsMadeAndDeleted(t *testing.T) {
 			wantError(t, CreateSubvolume(q.dir, name), unix.EINVAL)
 			wantError(t, DeleteSubvolume(q.dir, name), unix.EINVAL)
 		}
-		must(t, os.Mkdir(d.dir+"/plain", 0o755))
+		must(t, os.Mkdir(d.Dir+"/plain", 0o755))
 		wantError(t, DeleteSubvolume(q.dir, "plain"), unix.EINVAL)
 	})
 }

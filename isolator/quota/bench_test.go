@@ -12,7 +12,7 @@ const benchIDs = 10000
 // list, and by nothing but the system calls that this takes at least.
 func BenchmarkUsageOfAll(b *testing.B) {
 	for _, f := range flavours {
-		b.Run(f.name, func(b *testing.B) {
+		b.Run(f.Name, func(b *testing.B) {
 			d := newDisk(b, f)
 			q := d.open(b)
 			r := Range{5000, 5000 + benchIDs - 1}

@@ -20,9 +20,9 @@ func TestAWriteBeyondTheLimitFailsAndOneUpToItDoesNot(t *testing.T) {
 		const limit = 6 * mib
 		dir := d.volume(t, q, "data", 5000, limit)
 		written, err := fill(t, dir+"/file", 2*limit)
-		wantError(t, err, d.full)
-		if written > limit || written+d.overhead < limit {
-			t.Errorf("%d bytes were written, want %d less at most %d", written, limit, d.overhead)
+		wantError(t, err, d.Full)
+		if written > limit || written+d.Overhead < limit {
+			t.Errorf("%d bytes were written, want %d less at most %d", written, limit, d.Overhead)
 		}
 		u := usage(t, q, 5000)
 		if u.LimitBytes != limit || u.Bytes > limit || u.Bytes < written {
@@ -39,7 +39,7 @@ func TestALimitIsRoundedUpToWholeBlocks(t *testing.T) {
 			t.Errorf("the limit is %d, Round says %d, want %d", u.LimitBytes, q.Round(mib+1), want)
 		}
 		must(t, q.Close())
-		d.remount(t)
+		d.Remount(t)
 		if u := usage(t, d.open(t), 5000); u.LimitBytes != want {
 			t.Errorf("after a remount the limit is %d, want %d", u.LimitBytes, want)
 		}
@@ -53,7 +53,7 @@ func TestALimitGrowsUnderAnOpenFile(t *testing.T) {
 		f, err := os.Create(dir + "/file")
 		must(t, err)
 		defer f.Close()
-		wantError(t, asTask(t, func() error { _, err := grow(f, 4*mib); return err }), d.full)
+		wantError(t, asTask(t, func() error { _, err := grow(f, 4*mib); return err }), d.Full)
 		must(t, q.SetLimit(5000, 8*mib, 0))
 		must(t, asTask(t, func() error { _, err := grow(f, 4*mib); return err }))
 	})
@@ -72,7 +72,7 @@ func TestALimitBelowTheUseTakesNothingAwayAndLetsNothingIn(t *testing.T) {
 			t.Errorf("usage was %+v, is %+v", before, u)
 		}
 		written, err := fill(t, dir+"/c", mib)
-		wantError(t, err, d.full)
+		wantError(t, err, d.Full)
 		if written > 0 {
 			t.Errorf("%d bytes were written above the limit", written)
 		}
@@ -87,7 +87,7 @@ func TestInodesAreLimitedWhereTheyCanBe(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 4*mib)
 		err := q.SetLimit(5000, 4*mib, 10)
-		if !d.inodes {
+		if !d.Inodes {
 			wantError(t, err, ErrUnsupported)
 			return
 		}
@@ -99,7 +99,7 @@ func TestInodesAreLimitedWhereTheyCanBe(t *testing.T) {
 			}
 			return err
 		})
-		wantError(t, err, d.full)
+		wantError(t, err, d.Full)
 		if u := usage(t, q, 5000); made != 10 || u.Inodes != 10 || u.LimitInodes != 10 {
 			t.Errorf("the creation of file %d failed, usage is %+v; want that of the 10th beside its directory", made, u)
 		}
@@ -120,11 +120,11 @@ func TestWhatIsMadeInsideIsInTheProject(t *testing.T) {
 		if id := projectOf(t, q, dir+"/a/b/c"); id != 5000 {
 			t.Errorf("the project of a directory inside is %d", id)
 		}
-		if id := projectOf(t, q, d.dir); id != 0 {
+		if id := projectOf(t, q, d.Dir); id != 0 {
 			t.Errorf("the project of the disk is %d", id)
 		}
 		u := usage(t, q, 5000)
-		if u.Bytes < mib || d.inodes && u.Inodes != 5 {
+		if u.Bytes < mib || d.Inodes && u.Inodes != 5 {
 			t.Errorf("usage is %+v", u)
 		}
 	})
@@ -134,7 +134,7 @@ func TestNothingComesInByARenameOrALink(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		a := d.volume(t, q, "a", 5000, 4*mib)
 		b := d.volume(t, q, "b", 5001, 4*mib)
-		none := d.dir + "/none"
+		none := d.Dir + "/none"
 		must(t, os.WriteFile(a+"/file", []byte("x"), 0o644))
 		must(t, os.WriteFile(none, []byte("x"), 0o644))
 		for _, from := range []string{a + "/file", none} {
@@ -149,15 +149,15 @@ func TestNothingComesInByARenameOrALink(t *testing.T) {
 func TestTheDirectoryAboveCanBeMoved(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		for _, place := range []string{"incoming", "live", "trash"} {
-			must(t, os.Mkdir(filepath.Join(d.dir, place), 0o755))
+			must(t, os.Mkdir(filepath.Join(d.Dir, place), 0o755))
 		}
-		must(t, os.Mkdir(d.dir+"/incoming/v", 0o700))
+		must(t, os.Mkdir(d.Dir+"/incoming/v", 0o700))
 		d.volume(t, q, "incoming/v/data", 5000, 4*mib)
-		must(t, os.Rename(d.dir+"/incoming/v", d.dir+"/live/v"))
-		_, err := fill(t, d.dir+"/live/v/data/file", 8*mib)
-		wantError(t, err, d.full)
-		must(t, os.Rename(d.dir+"/live/v", d.dir+"/trash/v"))
-		if id := projectOf(t, q, d.dir+"/trash/v/data"); id != 5000 {
+		must(t, os.Rename(d.Dir+"/incoming/v", d.Dir+"/live/v"))
+		_, err := fill(t, d.Dir+"/live/v/data/file", 8*mib)
+		wantError(t, err, d.Full)
+		must(t, os.Rename(d.Dir+"/live/v", d.Dir+"/trash/v"))
+		if id := projectOf(t, q, d.Dir+"/trash/v/data"); id != 5000 {
 			t.Errorf("in the trash its project is %d", id)
 		}
 	})
@@ -172,7 +172,7 @@ func TestWhatIsRemovedIsNotUsedAnyMore(t *testing.T) {
 		must(t, os.Remove(dir+"/file"))
 		until(t, q, func() bool {
 			u := usage(t, q, 5000)
-			return u.Bytes <= base.Bytes+d.overhead && u.Inodes == base.Inodes
+			return u.Bytes <= base.Bytes+d.Overhead && u.Inodes == base.Inodes
 		})
 	})
 }
@@ -189,7 +189,7 @@ func TestAProjectIsClearedWhenNothingIsLeftOfIt(t *testing.T) {
 		wantError(t, q.Clear(5000), ErrInUse)
 		must(t, os.Remove(dir+"/file"))
 		must(t, os.Remove(dir)) // rmdir, of a subvolume too
-		if d.fstype != "btrfs" {
+		if d.Type != "btrfs" {
 			wantError(t, q.Clear(5000), ErrInUse) // the file is still open
 			if u := usage(t, q, 5000); u.LimitBytes != 8*mib {
 				t.Errorf("the limit went too early: %+v", u)
@@ -217,14 +217,14 @@ func TestAProjectIsClearedWhenNothingIsLeftOfIt(t *testing.T) {
 func TestAProjectSurvivesARemount(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 4*mib)
-		if d.inodes {
+		if d.Inodes {
 			must(t, q.SetLimit(5000, 4*mib, 100))
 		}
 		_, err := fill(t, dir+"/file", mib)
 		must(t, err)
 		before := usage(t, q, 5000)
 		must(t, q.Close())
-		d.remount(t)
+		d.Remount(t)
 		q = d.open(t)
 		if diff := cmp.Diff(before, usage(t, q, 5000)); diff != "" {
 			t.Errorf("usage after a remount (-before +after):\n%s", diff)
@@ -233,7 +233,7 @@ func TestAProjectSurvivesARemount(t *testing.T) {
 			t.Errorf("its project is %d", id)
 		}
 		_, err = fill(t, dir+"/more", 8*mib)
-		wantError(t, err, d.full)
+		wantError(t, err, d.Full)
 	})
 }
 
@@ -365,12 +365,12 @@ func TestNonsenseIsRefused(t *testing.T) {
 func TestErrorsNameTheProjectAndTheDirectory(t *testing.T) {
 	each(t, plain, func(t *testing.T, d *disk, q *Quota) {
 		err := q.SetLimit(5000, mib, 0)
-		for _, part := range []string{"project 5000", d.dir, d.fstype} {
+		for _, part := range []string{"project 5000", d.Dir, d.Type} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%q does not name %q", err, part)
 			}
 		}
-		dir, err := os.Open(d.dir)
+		dir, err := os.Open(d.Dir)
 		must(t, err)
 		must(t, dir.Close())
 		if err := q.Assign(t.Context(), dir, 5000); !errors.Is(err, fs.ErrClosed) && !errors.Is(err, unix.EBADF) {

@@ -19,7 +19,7 @@ func TestStatusSaysThatLimitsAreEnforced(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		s, err := q.Status()
 		must(t, err)
-		if s.Filesystem != d.fstype || s.Enforcement != Hard || len(s.Commands) > 0 {
+		if s.Filesystem != d.Type || s.Enforcement != Hard || len(s.Commands) > 0 {
 			t.Errorf("status is %+v", s)
 		}
 	})
@@ -52,9 +52,9 @@ func TestAFilesystemWithQuotasOffSaysHowToSwitchThemOn(t *testing.T) {
 			return
 		}
 		commands := strings.Join(s.Commands, "\n")
-		want := []string{d.dir}
-		if d.fstype != "btrfs" {
-			want = append(want, d.device.Name(), "umount", "prjquota")
+		want := []string{d.Dir}
+		if d.Type != "btrfs" {
+			want = append(want, d.Device.Name(), "umount", "prjquota")
 		}
 		for _, part := range want {
 			if !strings.Contains(commands, part) {
@@ -67,7 +67,7 @@ func TestAFilesystemWithQuotasOffSaysHowToSwitchThemOn(t *testing.T) {
 		_, err = q.List(DefaultRange)
 		wantError(t, err, ErrOff)
 		wantError(t, q.Clear(5000), ErrOff)
-		if id := projectOf(t, q, d.dir); id != 0 {
+		if id := projectOf(t, q, d.Dir); id != 0 {
 			t.Errorf("the project of the disk is %d", id)
 		}
 	})
@@ -75,7 +75,7 @@ func TestAFilesystemWithQuotasOffSaysHowToSwitchThemOn(t *testing.T) {
 
 func TestTheCommandsSwitchLimitsOn(t *testing.T) {
 	for i, on := range []flavour{xfs, ext4, btrfsGroups} {
-		t.Run(on.fstype, func(t *testing.T) {
+		t.Run(on.Type, func(t *testing.T) {
 			newDisk(t, on) // or skip
 			d := newDisk(t, plain[i])
 			q := d.open(t)
@@ -89,7 +89,7 @@ func TestTheCommandsSwitchLimitsOn(t *testing.T) {
 			}
 			dir := d.volume(t, q, "data", 5000, 2*mib)
 			_, err = fill(t, dir+"/file", 4*mib)
-			wantError(t, err, on.full)
+			wantError(t, err, on.Full)
 		})
 	}
 }
@@ -145,10 +145,8 @@ func TestAnotherFilesystemHasNoLimits(t *testing.T) {
 func turn(t *testing.T, d *disk, q *Quota, on bool) {
 	t.Helper()
 	switch {
-	case d.fstype == "btrfs" && on:
-		d.prepare(t, q.dir)
-	case d.fstype == "btrfs":
-		must(t, enable(q.dir, 2))
+	case d.Type == "btrfs":
+		must(t, d.SwitchQuotas(on))
 	default:
 		const quotaOn, quotaOff = 'X'<<8 + 1, 'X'<<8 + 2
 		flags, command := uint32(enforcing), uintptr(quotaOff)
@@ -172,7 +170,7 @@ func TestQuotasThatAreSwitchedOffMeanwhileAreAClearError(t *testing.T) {
 		}
 		_, err = fill(t, dir+"/file", 4*mib)
 		must(t, err) // nobody stops it
-		if id := projectOf(t, q, dir); d.fstype != "btrfs" && id != 5000 {
+		if id := projectOf(t, q, dir); d.Type != "btrfs" && id != 5000 {
 			t.Errorf("its project is %d", id)
 		}
 		must(t, os.Remove(dir+"/file"))
@@ -183,7 +181,7 @@ func TestQuotasThatAreSwitchedOffMeanwhileAreAClearError(t *testing.T) {
 			t.Errorf("switched on again it is %+v, %v", s, err)
 		}
 		_, err = fill(t, dir+"/file", 4*mib)
-		wantError(t, err, d.full)
+		wantError(t, err, d.Full)
 	})
 }
 
@@ -208,13 +206,13 @@ func TestWithoutTheRightToItNothingIsEnforced(t *testing.T) {
 func TestWithoutQuotactlFDTheDeviceIsFound(t *testing.T) {
 	each(t, []flavour{xfs, ext4}, func(t *testing.T, d *disk, q *Quota) {
 		device, err := deviceOf(q.dir)
-		if err != nil || device != d.device.Name() {
-			t.Fatalf("the device is %q, %v; want %q", device, err, d.device.Name())
+		if err != nil || device != d.Device.Name() {
+			t.Fatalf("the device is %q, %v; want %q", device, err, d.Device.Name())
 		}
 		old := &Quota{dir: q.dir, fs: q.fs, block: q.block, label: labels{}, ledger: projects{dir: q.dir, fs: q.fs, device: device}}
 		dir := d.volume(t, old, "data", 5000, 2*mib)
 		_, err = fill(t, dir+"/file", 4*mib)
-		wantError(t, err, d.full)
+		wantError(t, err, d.Full)
 		if a, b := usage(t, old, 5000), usage(t, q, 5000); a != b || a.LimitBytes != 2*mib {
 			t.Errorf("by path %+v, by descriptor %+v", a, b)
 		}
@@ -230,7 +228,7 @@ func TestWithoutQuotactlFDTheDeviceIsFound(t *testing.T) {
 
 func TestABindMountOfAPartIsNotTakenForTheDisk(t *testing.T) {
 	each(t, plain[1:2], func(t *testing.T, d *disk, _ *Quota) {
-		pool := filepath.Join(d.dir, "pool")
+		pool := filepath.Join(d.Dir, "pool")
 		must(t, os.Mkdir(pool, 0o755))
 		must(t, unix.Mount(pool, pool, "", unix.MS_BIND, ""))
 		defer func() { must(t, unix.Unmount(pool, 0)) }()
@@ -238,7 +236,7 @@ func TestABindMountOfAPartIsNotTakenForTheDisk(t *testing.T) {
 		defer q.Close()
 		s, err := q.Status()
 		must(t, err)
-		if len(s.Commands) == 0 || s.Commands[0] != "umount "+d.dir {
+		if len(s.Commands) == 0 || s.Commands[0] != "umount "+d.Dir {
 			t.Errorf("the commands are %q", s.Commands)
 		}
 	})
