@@ -29,8 +29,7 @@ func (a advice) Unwrap() error { return a.error }
 // command.
 var nextSteps = map[error]string{
 	volume.ErrInsufficient: "see what there is: tenon status",
-	volume.ErrPending:      "it goes on; the same command again waits for it",
-	volume.ErrBusy:         "end what uses the mount, or let go of it all the same with --lazy",
+	volume.ErrPending:      "it goes on, and the same command again waits for it; what keeps it: tenon status",
 	volume.ErrUnavailable:  "see what is missing: tenon status",
 	volume.ErrJournal:      "see the agent's log; it must be started again",
 	volume.ErrStopped:      "the same command again, when the agent is back",
@@ -82,6 +81,17 @@ func holderLine(h wire.Holder) string {
 		text += " at " + clean(strings.Join(h.Targets, ", "))
 	}
 	return text + fmt.Sprintf(", since %s", age(time.Since(h.Since)))
+}
+
+// adviseOnEnd advises on an error of what takes a volume away from a task, which a process
+// that uses the mount only puts off.
+func adviseOnEnd(err error) error {
+	if errors.Is(volume.Kind(err), volume.ErrBusy) {
+		return advice{err, []string{
+			"it is recorded, and happens as soon as they let go; it need not be asked for again",
+			"to let go at once, whatever uses it: the same command with --lazy"}}
+	}
+	return adviseOnTask(err)
 }
 
 // adviseOnTask advises on an error about a task.

@@ -173,23 +173,37 @@ func TestWhatToDoNextFollowsFromTheVolume(t *testing.T) {
 		}
 		return list
 	}
-	left := func(task string) []int {
+	busy := &wire.Fault{Reason: "in use by process 7 (sh)"}
+	tasks := map[string]wire.Task{
+		"ends":  {ID: "ends", Releasing: true, Attachments: []wire.Attachment{{UUID: "u", Detaching: true, Fault: busy}}},
+		"goes":  {ID: "goes", Releasing: true},
+		"lets":  {ID: "lets", Attachments: []wire.Attachment{{UUID: "u", Detaching: true, Fault: busy}, {UUID: "other"}}},
+		"keeps": {ID: "keeps", Attachments: []wire.Attachment{{UUID: "u", Detaching: true, Fault: busy}, {UUID: "u"}}},
+	}
+	find := func(task string) (wire.Task, []int) {
 		if task == "left" {
-			return []int{1}
+			return wire.Task{}, []int{1}
 		}
-		return nil
+		return tasks[task], nil
+	}
+	by := func(task string) wire.Volume {
+		return wire.Volume{Name: "web/x", UUID: "u", Holders: []wire.Holder{{Task: task}}}
 	}
 	for want, v := range map[string]wire.Volume{
-		"nothing needs to be done":                   {Phase: volume.Destroying},
-		"to destroy it: tenon volume destroy web/x":  {Name: "web/x", CanDestroy: true},
-		"bring its disk back":                        {State: "unavailable"},
-		"when task alice has ended: tenon task rel":  {Holders: holders(1)},
-		"is released when it ends: wait for proc":    {Holders: []wire.Holder{{Task: "t", PID: 1}}},
-		"task gone has ended, and is being released": {Holders: []wire.Holder{{Task: "gone", PID: 1 << 30}}},
-		"that it left in its cgroup: 1 (":            {Holders: []wire.Holder{{Task: "left", PID: 1 << 30}}},
-		"and so on for 5 more":                       {Holders: holders(15)},
+		"nothing needs to be done":                      {Phase: volume.Destroying},
+		"to destroy it: tenon volume destroy web/x":     {Name: "web/x", CanDestroy: true},
+		"bring its disk back":                           {State: "unavailable"},
+		"when task alice has ended: tenon task rel":     {Holders: holders(1)},
+		"is released when it ends: wait for proc":       {Holders: []wire.Holder{{Task: "t", PID: 1}}},
+		"task gone has ended; nothing needs to be done": {Holders: []wire.Holder{{Task: "gone", PID: 1 << 30}}},
+		"that it left in its cgroup: 1 (":               {Holders: []wire.Holder{{Task: "left", PID: 1 << 30}}},
+		"and so on for 5 more":                          {Holders: holders(15)},
+		"task ends is releasing: in use by process 7 (sh)\n   at once: tenon task release ends --lazy":                    by("ends"),
+		"task goes is releasing; nothing needs to be done":                                                                by("goes"),
+		"task lets is detaching it: in use by process 7 (sh)\n   at once: tenon detach --task lets --volume web/x --lazy": by("lets"),
+		"when task keeps has ended: ": by("keeps"),
 	} {
-		if got := strings.Join(stepsFor(v, left), "\n"); !strings.Contains(got, want) {
+		if got := strings.Join(stepsFor(v, find), "\n"); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q in it", got, want)
 		}
 	}
@@ -203,7 +217,7 @@ func TestEveryChangeOfTheJournalIsDescribed(t *testing.T) {
 		"disk        root creating 1 MiB, pool p":           {Disk: &volume.Disk{Total: resource.One, Pool: "p", Phase: volume.Creating}},
 		"reservation (DYNAMIC,web) 1 MiB free on disk root": {Account: &volume.Account{Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}, Free: resource.One}},
 		"volume      web/x ready 1 MiB, u":                  {Volume: &volume.Volume{UUID: "u", Name: volume.Name{Role: "web", ID: "x"}, Size: resource.One, Phase: volume.Ready}},
-		"task        t (ends) in /s":                        {Task: &volume.Task{ID: "t", Sandbox: "/s", Releasing: true}},
+		"task        t (releasing) in /s":                   {Task: &volume.Task{ID: "t", Sandbox: "/s", Releasing: true}},
 		"attachment  t of u at data, ro by claim":           {Attachment: &volume.Attachment{Volume: "u", Task: "t", Path: "data", Mode: resource.RO, Via: volume.Claimed}},
 		"operation   o create pending":                      {Operation: &volume.OperationStatus{ID: "o", Type: "CREATE", State: volume.OperationPending}},
 		"operation   o create finished, acknowledged":       {Operation: &volume.OperationStatus{ID: "o", Type: "CREATE", State: volume.OperationFinished, Acknowledged: true}},

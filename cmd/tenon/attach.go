@@ -116,7 +116,8 @@ func detachCommand() *cli.Command {
 		Name:  "detach",
 		Usage: "take a volume away from a task",
 		Description: "Without a path, from everywhere in the task's sandbox. A task that attach made ends with its\n" +
-			"last volume.\n\nEXAMPLES:\n   tenon detach --task alice --volume web/data\n   tenon detach --task alice --volume web/data:data --lazy",
+			"last volume. While a process uses the mount, it is detaching: exit code 6, and it happens when that\n" +
+			"one lets go, or at once with --lazy.\n\nEXAMPLES:\n   tenon detach --task alice --volume web/data\n   tenon detach --task alice --volume web/data:data --lazy",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringFlag{Name: "volume", Usage: "`NAME[:PATH]` of the volume", Required: true},
@@ -146,7 +147,7 @@ func detach(c *cli.Context) error {
 	err = newClient(c).Detach(c.Context, id, use.Volume, use.Path, c.Bool("lazy"))
 	done()
 	if err != nil || wantsJSON(c) {
-		return err
+		return adviseOnEnd(err)
 	}
 	return show(c, nil, func(p *page) { p.line("volume %s detached from task %s", clean(use.Volume), clean(id)) })
 }

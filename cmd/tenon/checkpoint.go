@@ -127,10 +127,10 @@ func describeChange(c volume.Change) string {
 	case c.Volume != nil:
 		return fmt.Sprintf("volume      %s %s %s, %s", clean(c.Volume.Name.String()), c.Volume.Phase, sizeText(c.Volume.Size.Bytes()), c.Volume.UUID)
 	case c.Task != nil:
-		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), endedIf(c.Task.Releasing), clean(c.Task.Sandbox))
+		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), wordIf(c.Task.Releasing, "releasing"), clean(c.Task.Sandbox))
 	case c.Attachment != nil:
 		a := c.Attachment
-		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), endedIf(a.Gone), a.Volume, clean(a.Path), modeWord(a.Mode), a.Via)
+		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), wordIf(a.Gone, "detaching"), a.Volume, clean(a.Path), modeWord(a.Mode), a.Via)
 	case c.Operation != nil:
 		o := c.Operation
 		return fmt.Sprintf("operation   %s %s %s", clean(o.ID), strings.ToLower(o.Type), stateWord(o.State, o.Acknowledged))
@@ -138,9 +138,9 @@ func describeChange(c volume.Change) string {
 	return "drop        " + describeDrop(c.Drop)
 }
 
-func endedIf(ended bool) string {
-	if ended {
-		return " (ends)"
+func wordIf(is bool, word string) string {
+	if is {
+		return " (" + word + ")"
 	}
 	return ""
 }

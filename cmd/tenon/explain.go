@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tenon/agent/client"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 	"tenon/isolator/cgroup"
@@ -30,28 +28,31 @@ func explainCommand() *cli.Command {
 				return adviseOn(err, ref)
 			}
 			return show(c, v, func(p *page) {
-				p.explain(v, func(task string) []int { return processesOf(c.Context, api, task) })
+				p.explain(v, func(task string) (wire.Task, []int) {
+					t, _ := api.Task(c.Context, task) // one that is gone meanwhile, or may not be seen, has nothing to tell
+					return t, processesOf(t)
+				})
 			})
 		},
 	}
 }
 
-// explain tells all about who holds a volume; left finds the processes that a task has
-// left behind.
-func (p *page) explain(v wire.Volume, left func(task string) []int) {
+// explain tells all about who holds a volume; find gives a task and
+// the processes that are in its cgroup.
+func (p *page) explain(v wire.Volume, find func(task string) (wire.Task, []int)) {
 	p.line("%s", p.paint(bold, clean(v.Why)))
 	if len(v.Holders) > 0 {
 		p.line("")
 		p.holders(v.Holders)
 	}
 	p.line("")
-	for _, step := range stepsFor(v, left) {
+	for _, step := range stepsFor(v, find) {
 		p.line("%s", step)
 	}
 }
 
 // stepsFor says what can be done with a volume next.
-func stepsFor(v wire.Volume, left func(task string) []int) (steps []string) {
+func stepsFor(v wire.Volume, find func(task string) (wire.Task, []int)) (steps []string) {
 	switch {
 	case v.Phase == volume.Destroying:
 		return []string{"nothing needs to be done; tenon status shows when the space is back"}
@@ -65,12 +66,50 @@ func stepsFor(v wire.Volume, left func(task string) []int) (steps []string) {
 		if i == most {
 			return append(steps, fmt.Sprintf("and so on for %d more: tenon task ls", len(v.Holders)-most))
 		}
-		steps = append(steps, stepFor(h, left))
+		if t, left := find(h.Task); ending(t, v) {
+			steps = append(steps, endingSteps(t, v)...)
+		} else {
+			steps = append(steps, stepFor(h, left))
+		}
 	}
 	return steps
 }
 
-func stepFor(h wire.Holder, left func(task string) []int) string {
+// ending says whether a task is letting go of a volume already.
+func ending(t wire.Task, v wire.Volume) bool {
+	uses := usesIn(t, v)
+	return t.Releasing || len(uses) > 0 && !slices.ContainsFunc(uses, func(a wire.Attachment) bool { return !a.Detaching })
+}
+
+// usesIn are the uses of a volume by a task.
+func usesIn(t wire.Task, v wire.Volume) (uses []wire.Attachment) {
+	for _, a := range t.Attachments {
+		if a.UUID == v.UUID {
+			uses = append(uses, a)
+		}
+	}
+	return uses
+}
+
+// endingSteps say what keeps a task from letting go, and how it lets go all the same.
+func endingSteps(t wire.Task, v wire.Volume) (steps []string) {
+	what, lazy := fmt.Sprintf("task %s is releasing", clean(t.ID)), "tenon task release "+clean(t.ID)+" --lazy"
+	if !t.Releasing {
+		what = fmt.Sprintf("task %s is detaching it", clean(t.ID))
+		lazy = fmt.Sprintf("tenon detach --task %s --volume %s --lazy", clean(t.ID), clean(v.Name))
+	}
+	for _, a := range usesIn(t, v) {
+		if a.Fault != nil {
+			steps = append(steps, what+": "+clean(a.Fault.Reason))
+		}
+	}
+	if len(steps) == 0 {
+		return []string{what + "; nothing needs to be done"}
+	}
+	return append(steps, "   at once: "+lazy)
+}
+
+func stepFor(h wire.Holder, left []int) string {
 	task := clean(h.Task)
 	switch {
 	case h.PID == 0:
@@ -79,21 +118,20 @@ func stepFor(h wire.Holder, left func(task string) []int) string {
 		return fmt.Sprintf("task %s is released when it ends: wait for process %d, or end it", task, h.PID)
 	}
 	var processes []string
-	for _, pid := range left(h.Task) {
+	for _, pid := range left {
 		processes = append(processes, fmt.Sprintf("%d (%s)", pid, clean(processName(pid))))
 	}
 	if len(processes) == 0 {
-		return fmt.Sprintf("task %s has ended, and is being released", task)
+		return fmt.Sprintf("task %s has ended; nothing needs to be done", task)
 	}
 	return fmt.Sprintf("task %s is released when the last process ends that it left in its cgroup: %s", task, strings.Join(processes, ", "))
 }
 
 // processesOf lists the processes in a task's cgroup: a few of many, and none where they
 // can't be seen from here.
-func processesOf(ctx context.Context, api *client.Client, task string) []int {
+func processesOf(t wire.Task) []int {
 	const few = 10
-	t, err := api.Task(ctx, task)
-	if err != nil || t.Lease.Cgroup == "" {
+	if t.Lease.Cgroup == "" {
 		return nil
 	}
 	group, err := cgroup.Find(t.Lease.Cgroup)

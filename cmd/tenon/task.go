@@ -92,10 +92,11 @@ func heldBy(l wire.Lease) string {
 
 func taskReleaseCommand() *cli.Command {
 	return &cli.Command{
-		Name:         "release",
-		Usage:        "end a task's use of all its volumes",
-		ArgsUsage:    "TASK",
-		Description:  "Refused while a process or a cgroup holds the task: it is released when they end.\n\nEXAMPLES:\n   tenon task release alice",
+		Name:      "release",
+		Usage:     "end a task's use of all its volumes",
+		ArgsUsage: "TASK",
+		Description: "Refused while a process or a cgroup holds the task: it is released when they end. While another process\n" +
+			"uses a mount of it, it is releasing: exit code 6, and it happens when that one lets go, or at once with --lazy.\n\nEXAMPLES:\n   tenon task release alice",
 		Flags:        []cli.Flag{lazyFlag()},
 		BashComplete: completeTasks,
 		Action: func(c *cli.Context) error {
@@ -104,7 +105,7 @@ func taskReleaseCommand() *cli.Command {
 			err := newClient(c).Release(c.Context, id, c.Bool("lazy"))
 			done()
 			if err != nil || wantsJSON(c) {
-				return adviseOnTask(err)
+				return adviseOnEnd(err)
 			}
 			return show(c, nil, func(p *page) { p.line("task %s released", clean(id)) })
 		},
