@@ -20,6 +20,7 @@ import (
 
 	"tenon/agent/access"
 	"tenon/agent/resource"
+	"tenon/isolator/quota"
 )
 
 // DefaultFile is the file that the agent reads when none is named.
@@ -63,6 +64,10 @@ type Config struct {
 	// SandboxRoots are the directories beneath which a task's sandbox may be. The
 	// agent makes its own in the first. There is at least one.
 	SandboxRoots []string
+
+	// Projects are the numbers by which file systems may be told to limit volumes; the
+	// zero Range is none.
+	Projects quota.Range
 
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
 	// agent makes those of tasks.
@@ -187,6 +192,7 @@ func Default() Config {
 		AuditLog:       "/var/lib/tenon/audit.log",
 		SandboxRoots:   []string{"/var/lib/tenon/sandboxes"},
 		CSI:            CSI{Roots: []string{"/var/lib/kubelet"}},
+		Projects:       quota.Range{First: 500_000, Last: 999_999},
 		CgroupParent:   "/tenon",
 		LogLevel:       slog.LevelInfo,
 		LogFormat:      Text,

@@ -22,8 +22,16 @@ func Settings() []Setting {
 			Name:    s.name,
 			Flag:    strings.ReplaceAll(s.name, "_", "-"),
 			Doc:     strings.ReplaceAll(s.doc, "\n", " "),
-			Default: strings.Trim(fmt.Sprint(s.get(c)), "[]"),
+			Default: flagText(s.get(c)),
 		})
 	}
 	return all
+}
+
+// flagText is a value as the command line takes it: a list without its brackets.
+func flagText(value any) string {
+	if list, is := value.([]string); is {
+		return strings.Join(list, ",")
+	}
+	return fmt.Sprint(value)
 }

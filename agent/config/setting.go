@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tenon/agent/resource"
+	"tenon/isolator/quota"
 )
 
 // setting is one thing that can be set: in the file under its name, in the
@@ -58,6 +59,9 @@ var settings = []setting{
 	{"sandbox_roots", "The directories beneath which a task's sandbox may be. The agent makes its own\nin the first one. In the environment and on the command line: with commas.",
 		list(func(c *Config) *[]string { return &c.SandboxRoots }),
 		func(c Config) any { return c.SandboxRoots }},
+	{"project_range", "The project numbers by which XFS, ext4 and btrfs may be told to hold volumes to\ntheir sizes, where they do such things; one for each volume. What else uses projects\non these disks (containers, say) needs others. \"[0-0]\": none.",
+		parsed(parseProjects, func(c *Config) *quota.Range { return &c.Projects }),
+		func(c Config) any { return c.Projects.String() }},
 	{"cgroup_parent", "The cgroup in which those of tasks are made. Not one beneath the agent's own\nservice: it could not be started again while tasks run there.",
 		text(func(c *Config) *string { return &c.CgroupParent }),
 		func(c Config) any { return c.CgroupParent }},
@@ -138,6 +142,14 @@ func parsed[T any](parse func(string) (T, error), field func(*Config) *T) func(*
 		*field(c) = value
 		return nil
 	}
+}
+
+// parseProjects reads a range; "[0-0]" is none.
+func parseProjects(s string) (quota.Range, error) {
+	if none := (quota.Range{}); strings.TrimSpace(s) == none.String() {
+		return none, nil
+	}
+	return quota.ParseRange(s)
 }
 
 func parseLevel(s string) (slog.Level, error) {

@@ -46,7 +46,7 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	if err != nil {
 		return err
 	}
-	h, err := host.Open(host.Options{Disks: dirs, SandboxRoots: cfg.SandboxRoots, SharedRoots: sharedRoots(cfg), CgroupParent: cfg.CgroupParent, Log: log})
+	h, err := host.Open(host.Options{Disks: dirs, SandboxRoots: cfg.SandboxRoots, SharedRoots: sharedRoots(cfg), CgroupParent: cfg.CgroupParent, Projects: cfg.Projects, Log: log})
 	if err != nil {
 		return err
 	}
