@@ -75,10 +75,10 @@ func (p *plugin) start(ctx context.Context, work *sync.WaitGroup) {
 // be mounted late, and the agent has others to serve.
 func (p *plugin) keep(ctx context.Context, path string, passed net.Listener) {
 	const shortest, longest = time.Second, time.Minute
-	for pause := shortest; ctx.Err() == nil; pause = min(2*pause, longest) {
+	for pause := shortest; ; pause = min(2*pause, longest) {
 		err := p.serve(path, passed)
-		if err == nil {
-			return
+		if err == nil || ctx.Err() != nil {
+			return // it was shut down, which closes what is served after that as well
 		}
 		passed = nil
 		p.log.Error("csi socket not served, trying again", "socket", path, "err", err)
