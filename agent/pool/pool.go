@@ -2,7 +2,7 @@
 //
 //	<pool>/tenon.json             marker: whose pool this is
 //	<pool>/incoming/<uuid>/data   being made; holds nothing of anybody's
-//	<pool>/live/<uuid>/data       volumes
+//	<pool>/live/<uuid>/data       volumes; data is a subvolume on btrfs
 //	<pool>/trash/<uuid>/          destroyed; emptied in the background
 //
 // It moves a volume through that tree, incoming to live to trash to nothing, so
@@ -42,6 +42,8 @@ type Pool struct {
 	path string   // of the root as the caller knows it; for messages alone
 	root *os.File // not O_PATH, so that it can be synced
 
+	subvolumes Subvolumes // nil where data directories are directories
+
 	liveSync, trashSync shared
 }
 
@@ -70,6 +72,16 @@ func Open(root *os.File) (*Pool, error) {
 		return nil, fmt.Errorf("open pool %s: %w", root.Name(), err)
 	}
 	return &Pool{path: root.Name(), root: own}, nil
+}
+
+// OpenSubvolumes is Open for a filesystem on which the directories that tasks see are to be
+// subvolumes. A pool that has some that are plain directories is as good.
+func OpenSubvolumes(root *os.File, s Subvolumes) (*Pool, error) {
+	p, err := Open(root)
+	if err == nil {
+		p.subvolumes = s
+	}
+	return p, err
 }
 
 // Close closes the pool's descriptor. Descriptors that Data gave out stay open.

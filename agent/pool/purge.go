@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"golang.org/x/sys/unix"
-
-	"tenon/mount"
 )
 
 // Discard removes incoming/<v>, if it is there; never a live volume. It is not
@@ -17,7 +15,8 @@ func (p *Pool) Discard(ctx context.Context, v string) error {
 // Purge removes trash/<v> with all that is in it, if it is there. It goes through no
 // symlink and onto no mount, and an error names what stopped it: something mounted
 // inside, an immutable file, the end of ctx between two files. The rest is then still
-// in trash, and another Purge goes on with it.
+// in trash, and another Purge goes on with it. A subvolume goes as a whole: the kernel lets
+// go of what was mounted in it, and touches nothing of that.
 //
 // Its end is durable, so that the volume can be forgotten: nothing of it comes back
 // that nobody knows any more. Calls at the same time share one fsync.
@@ -41,5 +40,5 @@ func (p *Pool) remove(ctx context.Context, from Place, v string) error {
 		return err
 	}
 	defer dir.Close()
-	return mount.RemoveTree(ctx, dir, v)
+	return p.removeTree(ctx, dir, v)
 }

@@ -101,7 +101,7 @@ func (p *Pool) makeSteps(v string, uid, gid int, mode uint32) []step {
 		{"make directory", func() error { return makeDir(p.root, string(Incoming), v) }},
 		{"chown directory", func() error { return chownDir(p.root, top, 0, 0) }},
 		{"chmod directory", func() error { return chmodDir(p.root, top, 0o700) }},
-		{"make data", func() error { return makeDir(p.root, top, dataName) }},
+		{"make data", func() error { return p.makeData(top) }},
 		{"chown data", func() error { return chownDir(p.root, data, uid, gid) }},
 		{"chmod data", func() error { return chmodDir(p.root, data, mode) }},
 	}
@@ -174,8 +174,8 @@ func (p *Pool) bin(v string) error {
 	return err
 }
 
-func (p *Pool) syncLive() error  { return syncDir(p.root, string(Live)) }
-func (p *Pool) syncTrash() error { return syncDir(p.root, string(Trash)) }
+func (p *Pool) syncLive() error  { return p.syncPlace(Live) }
+func (p *Pool) syncTrash() error { return p.syncPlace(Trash) }
 
 // change runs an operation on a volume unless its context has ended.
 func (p *Pool) change(ctx context.Context, v string, steps func(v string) []step) error {

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tenon/mount"
 )
 
 // groups are the quota groups of btrfs. The kernel has one for each subvolume, 0/<id of
@@ -31,6 +33,7 @@ const (
 	iocGroupLimit   = 0x8030942b // BTRFS_IOC_QGROUP_LIMIT
 	iocInoLookup    = 0xd0009412 // BTRFS_IOC_INO_LOOKUP
 	iocStartSync    = 0x80089418 // BTRFS_IOC_START_SYNC
+	iocWaitSync     = 0x40089416 // BTRFS_IOC_WAIT_SYNC
 
 	groupLevel   = 48 // BTRFS_QGROUP_LEVEL_SHIFT
 	maxRefer     = 1  // BTRFS_QGROUP_LIMIT_MAX_RFER
@@ -318,6 +321,31 @@ func CreateSubvolume(parent *os.File, name string) error {
 // filesystem.
 func DeleteSubvolume(parent *os.File, name string) error {
 	return subvolume(parent, name, "BTRFS_IOC_SNAP_DESTROY_V2", iocSubvolDelete)
+}
+
+// CommitSubvolumes returns when all that was done to the btrfs of dir survives a power cut,
+// subvolumes that were made and removed included. It writes no data of files that nobody
+// has synced.
+func CommitSubvolumes(dir *os.File) error {
+	own, err := openAt(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	var transaction uint64
+	if err := ioctl(own, "BTRFS_IOC_START_SYNC", iocStartSync, unsafe.Pointer(&transaction)); err != nil {
+		return err
+	}
+	return ioctl(own, "BTRFS_IOC_WAIT_SYNC", iocWaitSync, unsafe.Pointer(&transaction))
+}
+
+// NeedsSubvolumes says whether a directory can only be limited if it is a subvolume: on btrfs.
+func NeedsSubvolumes(dir *os.File) (bool, error) {
+	var st unix.Statfs_t
+	if err := mount.Retry(func() error { return unix.Fstatfs(int(dir.Fd()), &st) }); err != nil {
+		return false, &os.PathError{Op: "fstatfs", Path: dir.Name(), Err: err}
+	}
+	return st.Type == unix.BTRFS_SUPER_MAGIC, nil
 }
 
 func subvolume(parent *os.File, name, call string, request uintptr) error {
