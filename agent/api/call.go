@@ -23,6 +23,7 @@ type call struct {
 	bodyTimeout time.Duration
 	dryRun      bool               // nothing is to be changed
 	asked       []volume.Operation // of the agent, for the audit
+	places      []chan struct{}    // that it has taken, of those that there are at once
 }
 
 // body reads what was sent, which must be JSON and not too much, and must come in time.

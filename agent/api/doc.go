@@ -10,6 +10,10 @@
 // with each change, leaves out of its answers what a principal may not see, and writes the
 // audit file: an entry for each call that asks for a change, before the call is answered.
 //
+// What one client can make the agent hold is bounded: connections from other hosts, bodies
+// and how many of the large ones there are at once, requests at work, those that look at all
+// that there is, and streams, also of each principal. Whoever gets no turn in time is told so.
+//
 // A request that cannot be right is answered before anything is changed. Every refusal
 // and failure is a problem (RFC 9457) with a kind of package volume; package wire has
 // the one table that gives its HTTP status. On the paths of Mesos' own operator endpoints

@@ -17,7 +17,7 @@ import (
 
 // What event streams may take.
 const (
-	maxStreams   = 1000
+	maxStreams   = 1000             // of one principal, a quarter of them
 	maxEvents    = 256              // versions that are told at once
 	streamBeat   = 15 * time.Second // a comment, so that a broken connection is noticed
 	streamMedia  = "text/event-stream"
@@ -34,13 +34,13 @@ func (s *Server) events(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	select {
-	case s.streams <- struct{}{}:
-	default:
-		return answer{}, problem(http.StatusServiceUnavailable, volume.ErrPending, "%d clients follow events, which is all that may; ask again later", maxStreams)
+	who := c.peer.name()
+	if !s.streams.take(who) {
+		return answer{}, problem(http.StatusServiceUnavailable, volume.ErrPending,
+			"%d clients follow events, or %d of one principal, which is all that may; ask again later", s.streams.most, s.streams.each)
 	}
 	return answer{status: http.StatusOK, media: streamMedia, stream: func(ctx context.Context, w *recorder) {
-		defer func() { <-s.streams }()
+		defer s.streams.give(who)
 		st := stream{server: s, w: w, rc: http.NewResponseController(w), at: from, gap: gap,
 			follower: wire.NewFollower(s.agent.State(), c.peer.view, c.peer.asked)}
 		st.run(ctx)

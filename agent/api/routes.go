@@ -30,7 +30,7 @@ var routes = []route{
 	{"GET", "/v1/masters", nil, nil, wire.Masters{}, (*Server).mastersAnswer},
 	{"GET", "/v1/healthz", nil, nil, wire.Health{}, (*Server).health},
 	{"GET", "/v1/openapi.yaml", nil, nil, nil, (*Server).describe},
-	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, (*Server).resources},
+	{"GET", "/v1/resources", []string{"role", "shared"}, nil, wire.Resources{}, walking((*Server).resources)},
 
 	{"GET", "/v1/operations", []string{"all", "after", "limit"}, nil, wire.OperationStatuses{}, (*Server).operations},
 	{"POST", "/v1/operations", []string{"dry_run"}, wire.Operations{}, wire.Applied{}, (*Server).apply},

@@ -63,7 +63,9 @@ type Server struct {
 	gid     int // of the group, none is -1
 	timeout time.Duration
 	slots   chan struct{} // one for each request at work that may wait for the agent
-	streams chan struct{} // one for each client that follows events
+	large   chan struct{} // one for each of them with a large body
+	walks   chan struct{} // one for each request that looks at everything
+	streams *quota        // of clients that follow events
 	pulse   *pulse
 	endPoll context.CancelFunc // ends those who wait for something to happen
 	mux     *http.ServeMux
@@ -87,9 +89,8 @@ type Server struct {
 
 // What one client can make the agent hold.
 const (
-	maxHeader   = 64 << 10
-	maxBody     = 1 << 20
-	maxRequests = 256 // other than GET, at work at once; others wait for their turn, within their timeout
+	maxHeader = 64 << 10
+	maxBody   = 1 << 20
 
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 10 * time.Second
@@ -102,7 +103,8 @@ const (
 func New(o Options) *Server {
 	s := &Server{
 		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
-		slots: make(chan struct{}, maxRequests), streams: make(chan struct{}, maxStreams), mux: http.NewServeMux(),
+		slots: make(chan struct{}, maxRequests), large: make(chan struct{}, maxLarge), walks: make(chan struct{}, maxWalks),
+		streams: newQuota(maxStreams, maxStreams/4), mux: http.NewServeMux(),
 		principals: o.Principals, acls: o.ACLs, audit: o.Audit,
 		token: o.Token, masters: o.Masters, metrics: o.Metrics, count: o.Count,
 		credentials: credentialsOf, bodyTimeout: bodyTimeout,
@@ -269,7 +271,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = context.WithTimeout(r.Context(), longestWait)
 	}
 	defer cancel()
-	a, err := s.answerAudited(e.route, &call{Request: r.WithContext(ctx), w: rec, peer: s.peerOf(r), bodyTimeout: s.bodyTimeout})
+	c := &call{Request: r.WithContext(ctx), w: rec, peer: s.peerOf(r), bodyTimeout: s.bodyTimeout}
+	defer c.leave()
+	a, err := s.answerAudited(e.route, c)
 	switch {
 	case err != nil:
 	case a.stream != nil:
@@ -291,12 +295,14 @@ func (s *Server) answer(r route, c *call) (answer, error) {
 	if r.method == http.MethodGet {
 		return s.handle(r, c) // never waits for work
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-c.Context().Done():
-		return answer{}, problem(http.StatusServiceUnavailable, volume.ErrPending,
-			"the agent has %d requests at work and this one got no turn; nothing was changed, ask again", maxRequests)
+	defer c.leave()
+	if c.isLarge() {
+		if err := c.turn(s.large); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := c.turn(s.slots); err != nil {
+		return answer{}, err
 	}
 	return s.handle(r, c)
 }

@@ -19,7 +19,7 @@ import (
 // TLS 1.3 and have a certificate that an authority in clientCA has signed for clients. All
 // three files are PEM. They are read again when they have changed, at the next handshake;
 // what does not fit together then is logged, and the last that did goes on being used. A
-// connection is not looked at again once it is made.
+// connection is not looked at again once it is made. There are at most 512 of them at once.
 func ListenTLS(addr, cert, key, clientCA string, log *slog.Logger) (net.Listener, error) {
 	return listenTLS(addr, &keys{cert: cert, key: key, clientCA: clientCA, auth: tls.RequireAndVerifyClientCert, log: log})
 }
@@ -49,7 +49,7 @@ func listenTLS(addr string, k *keys) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve TLS: %w", err)
 	}
-	return tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: k.config}), nil
+	return tls.NewListener(limit(ln, maxConnections), &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: k.config}), nil
 }
 
 // keys are the files that TLS needs.
