@@ -3,6 +3,8 @@ package wire
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,22 +83,25 @@ func OperationsOf(s *volume.State, after string, all bool, limit int, asked Aske
 	if after != "" && strings.Count(after, "/") != 2 {
 		return page, refuse("parameter after must be the next of another page, not %.64q", after)
 	}
-	last := ""
+	places := map[string]*volume.OperationStatus{} // at most volume.MaxOperations
 	for o := range s.Operations() {
-		if o.Acknowledged && !all || placeOf(o) <= after || !asked.sees(o) {
-			continue
+		if place := placeOf(o); place > after && (all || !o.Acknowledged) && asked.sees(o) {
+			places[place] = o
 		}
+	}
+	last := ""
+	for _, place := range slices.Sorted(maps.Keys(places)) {
 		if len(page.Operations) == limit {
 			page.Next = last
 			break
 		}
-		page.Operations, last = append(page.Operations, OperationOf(s, o)), placeOf(o)
+		page.Operations, last = append(page.Operations, OperationOf(s, places[place])), place
 	}
 	return page, nil
 }
 
-// placeOf sorts as State.Operations does, and is the same wherever the operations before
-// it have gone meanwhile. An id has no slash.
+// placeOf sorts operations as pages have them, and is the same whatever operations before
+// it have gone, or were acknowledged, meanwhile. An id has no slash.
 func placeOf(o *volume.OperationStatus) string {
 	group := "ended"
 	if o.State == volume.OperationPending {
