@@ -91,6 +91,8 @@ type Agent struct {
 	work    sync.WaitGroup // snapshots and the lease loop
 	stop    context.CancelFunc
 
+	measuring chan struct{} // holds one for each volume that is being measured
+
 	mu       sync.Mutex
 	head     *volume.State                // newest version; guarded by mu
 	pending  []version                    // versions that readers may not see yet; guarded by mu
@@ -115,7 +117,8 @@ type version struct {
 // tasks that have ended goes on behind it.
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, crash: o.Crash, changed: make(chan struct{})}
+	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, crash: o.Crash, changed: make(chan struct{}),
+		measuring: make(chan struct{}, maxMeasuring)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"tenon/agent/volume"
 )
@@ -14,7 +15,7 @@ type Request struct {
 	// Allow, if set, is asked about every operation with the state that it meets; its error
 	// refuses the batch. It is called under the lock of the writer and must not wait.
 	Allow func(*volume.State, volume.Operation) error
-	// DryRun has all that could refuse the batch looked at, and changes nothing.
+	// DryRun has all that could refuse the batch looked at, by the same checks, and changes nothing.
 	DryRun bool
 }
 
@@ -50,16 +51,42 @@ func (a *Agent) Ask(ctx context.Context, r Request) (*volume.State, error) {
 
 // try applies a batch to the newest version and throws the result away.
 func (a *Agent) try(ctx context.Context, r Request) (*volume.State, error) {
-	prepared, err := a.prepare(ctx, r.Operations)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	prepared, err := a.prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	s, _, err := a.rehearse(r, prepared)
+	return s, err
+}
+
+// rehearse gives the version that a batch would make now, and the number of the one that it
+// would meet. It makes the checks that do makes: what it says, too, speaks of what will survive.
+func (a *Agent) rehearse(r Request, ops []volume.Operation) (would *volume.State, meets uint64, err error) {
+	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
+		meets = s.Version
+		out, err := a.decide(s, r, ops)
+		would = out.Next
+		return volume.Outcome{}, err
+	})
+	if err := errors.Join(err, a.await(v)); err != nil {
+		return nil, 0, err
+	}
+	return would, meets, nil
+}
+
+// decide applies a batch to a version.
+//
+// Preconditions: a.mu is held.
+func (a *Agent) decide(s *volume.State, r Request, ops []volume.Operation) (volume.Outcome, error) {
+	if a.stopping {
+		return volume.Outcome{}, &volume.Error{Kind: volume.ErrStopped, Message: "the agent is stopping; nothing was changed"}
+	}
 	env := a.env()
 	env.Allow = r.Allow
-	out, err := volume.Apply(a.head, env, prepared...)
-	return out.Next, err
+	return volume.Apply(s, env, ops...)
 }
 
 // batch is one that was recorded: what it was, the version that it was applied to, and what
@@ -75,16 +102,11 @@ func (a *Agent) do(ctx context.Context, r Request) (b batch, err error) {
 	if err := ctx.Err(); err != nil {
 		return b, err
 	}
-	if b.operations, err = a.prepare(ctx, r.Operations); err != nil {
+	if b.operations, err = a.prepare(ctx, r); err != nil {
 		return b, err
 	}
-	env := a.env()
-	env.Allow = r.Allow
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		if a.stopping {
-			return volume.Outcome{}, &volume.Error{Kind: volume.ErrStopped, Message: "the agent is stopping; nothing was changed"}
-		}
-		out, err := volume.Apply(s, env, b.operations...)
+		out, err := a.decide(s, r, b.operations)
 		b.before, b.touched = s, out.Touched
 		return out, err
 	})
@@ -118,31 +140,6 @@ func (a *Agent) Hand(ctx context.Context, op volume.Attach, allow func(*volume.S
 		}
 	}
 	return nil, &volume.Error{Kind: volume.ErrPending, Message: "task " + op.Task + " was released meanwhile"}
-}
-
-func (a *Agent) prepare(ctx context.Context, ops []volume.Operation) ([]volume.Operation, error) {
-	prepared := make([]volume.Operation, len(ops))
-	for i, op := range ops {
-		p, err := a.prepareOne(ctx, op)
-		if err != nil {
-			return nil, err
-		}
-		prepared[i] = p
-	}
-	return prepared, nil
-}
-
-func (a *Agent) prepareOne(ctx context.Context, op volume.Operation) (volume.Operation, error) {
-	group, is := op.(volume.Identified)
-	if !is {
-		return a.kernel.Prepare(ctx, a.State(), op)
-	}
-	if _, known := a.State().Operation(group.ID); known {
-		return group, nil // nothing is done again
-	}
-	var err error
-	group.Operations, err = a.prepare(ctx, group.Operations)
-	return group, err
 }
 
 // converge waits until the units were reconciled once more: volumes and sandboxes before
@@ -209,10 +206,21 @@ func (a *Agent) takeBack(ctx context.Context, b batch, cause error) error {
 	return cause
 }
 
+// logOperations notes that a batch was recorded, in one line however many it has.
 func (a *Agent) logOperations(b batch) {
-	for _, op := range b.operations {
-		a.log.Info("operation recorded", "op", op.Name())
+	const few = 5
+	var verbs []string
+	for _, op := range b.operations[:min(few, len(b.operations))] {
+		verb := op.Name()
+		if o, is := op.(volume.Identified); is {
+			verb += " " + o.ID
+		}
+		verbs = append(verbs, verb)
 	}
+	if len(b.operations) > few {
+		verbs = append(verbs, "…")
+	}
+	a.log.Info("batch recorded", "op", strings.Join(verbs, ", "), "count", len(b.operations))
 	for _, u := range b.touched {
 		a.log.Debug("unit touched", "unit", u)
 	}

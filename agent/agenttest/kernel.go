@@ -60,6 +60,9 @@ type Kernel struct {
 	Fail func(volume.Step) error
 	// Unknown counts looks at units that the state does not know.
 	Unknown int
+	// Measuring, if set, is called whenever an operation has what is in a volume measured, and
+	// may ask the agent for something meanwhile.
+	Measuring func()
 	// FailHand, if set, is the error of every Hand.
 	FailHand error
 

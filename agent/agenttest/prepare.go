@@ -12,6 +12,10 @@ import (
 
 // Prepare completes an operation as the host does.
 func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
+	switch op.(type) {
+	case volume.Shrink, volume.Resize:
+		k.measuring()
+	}
 	k.Lock()
 	defer k.Unlock()
 	switch o := op.(type) {
@@ -65,6 +69,15 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return o, nil
 	}
 	return op, nil
+}
+
+func (k *Kernel) measuring() {
+	k.Lock()
+	f := k.Measuring
+	k.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // Hand gives a descriptor of an empty directory in place of a mount.

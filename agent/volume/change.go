@@ -120,7 +120,7 @@ func (w *writer) change(c Change) {
 func (w *writer) reboot(boot string) {
 	w.Boot = boot
 	empty := Empty()
-	w.byVolume, w.byTask, w.ownAttachments = empty.byVolume, empty.byTask, true
+	w.byVolume, w.byTask, w.lastHeld, w.ownAttachments = empty.byVolume, empty.byTask, empty.lastHeld, true
 	var ended []*Task
 	for t := range w.Tasks("") {
 		end := *t
@@ -193,7 +193,7 @@ func (w *writer) putTask(t *Task) {
 
 func (w *writer) copyAttachments() {
 	if !w.ownAttachments {
-		w.byVolume, w.byTask, w.ownAttachments = w.byVolume.Copy(), w.byTask.Copy(), true
+		w.byVolume, w.byTask, w.lastHeld, w.ownAttachments = w.byVolume.Copy(), w.byTask.Copy(), w.lastHeld.Copy(), true
 	}
 }
 
@@ -201,6 +201,9 @@ func (w *writer) putAttachment(a *Attachment) {
 	w.copyAttachments()
 	w.byVolume.Set(a)
 	w.byTask.Set(a)
+	if !a.Gone {
+		w.lastHeld.Set(&use{a.Volume, w.Version})
+	}
 }
 
 func (w *writer) drop(d Drop) {
@@ -233,6 +236,8 @@ func (w *writer) dropVolume(id UUID) {
 	if v, ok := w.Volume(id); ok {
 		w.copyVolumes()
 		w.volumes.Delete(v)
+		w.copyAttachments()
+		w.lastHeld.Delete(&use{volume: id})
 		w.projects.Delete(v)
 		w.unname(v)
 	}

@@ -12,20 +12,24 @@ type Grow struct{ Volume, Addition resource.Resource }
 
 // Shrink takes Subtract (MiB) from a volume that no task holds (spec.md 3.9). Beyond Mesos,
 // the volume may be a shared one; and it never becomes smaller than what is in it, Used,
-// which is measured when the operation is prepared. Refused like Grow, with ErrInUse while
-// tasks hold the volume, and with ErrInsufficient where its data does not fit.
+// which is measured when the operation is prepared: after version Measured, in which nobody
+// held it; 0 is any. Refused like Grow, with ErrInUse while tasks hold the volume, with
+// ErrInsufficient where its data does not fit, and with ErrPending where a task has come to
+// hold it since it was measured.
 type Shrink struct {
 	Volume   resource.Resource
 	Subtract resource.Scalar
 	Used     resource.Bytes
+	Measured uint64
 }
 
 // Resize makes the volume that Ref names ("role/id" or UUID) larger or smaller by the rules
 // of Grow and Shrink; to the size that it has, it changes nothing.
 type Resize struct {
-	Ref  string
-	Size resource.Scalar // MiB
-	Used resource.Bytes  // measured when the operation is prepared
+	Ref      string
+	Size     resource.Scalar // MiB
+	Used     resource.Bytes  // measured when the operation is prepared
+	Measured uint64          // as Shrink has it
 }
 
 // Name is "grow".
@@ -49,7 +53,7 @@ func (o Grow) apply(d *draft) error {
 	if !fits {
 		return refuse(ErrInvalid, "grow %s: by %s it would be larger than anything can be", v.Name, o.Addition)
 	}
-	return d.resize("grow", v, size, 0)
+	return d.resize("grow", v, size, Shrink{})
 }
 
 // check holds a GROW_VOLUME against spec.md 3.8, in Mesos' order.
@@ -86,7 +90,7 @@ func (o Shrink) apply(d *draft) error {
 	if !ok {
 		return d.notAvailable("shrink", o.Volume)
 	}
-	return d.resize("shrink", v, v.Size-o.Subtract, o.Used)
+	return d.resize("shrink", v, v.Size-o.Subtract, o)
 }
 
 // check holds a SHRINK_VOLUME against spec.md 3.9, in Mesos' order.
@@ -115,7 +119,7 @@ func (o Resize) apply(d *draft) error {
 	case o.Size <= 0 || o.Size > resource.MaxScalar:
 		return refuse(ErrInvalid, "resize %s: the size must be greater than zero and not larger than %s", v.Name, resource.MaxScalar.Bytes())
 	}
-	return d.resize("resize", v, o.Size, o.Used)
+	return d.resize("resize", v, o.Size, Shrink{Used: o.Used, Measured: o.Measured})
 }
 
 // notAvailable words, as Mesos does, that a volume is not there in the form that was named. What
@@ -124,8 +128,9 @@ func (d *draft) notAvailable(op string, r resource.Resource) error {
 	return refuse(ErrNotFound, "%s: Persistent volumes not found: this agent does not contain %s", op, r)
 }
 
-// resize moves space between a volume and the reservation that it was carved from.
-func (d *draft) resize(op string, v *Volume, size resource.Scalar, used resource.Bytes) error {
+// resize moves space between a volume and the reservation that it was carved from. found has
+// what was measured.
+func (d *draft) resize(op string, v *Volume, size resource.Scalar, found Shrink) error {
 	if err := d.resizable(op, v); err != nil {
 		return err
 	}
@@ -141,7 +146,7 @@ func (d *draft) resize(op string, v *Volume, size resource.Scalar, used resource
 	case size > v.Size && free < size-v.Size:
 		return d.insufficient(disk, v.Reservations, size-v.Size)
 	case size < v.Size:
-		if err := d.shrinkable(op, v, size, used); err != nil {
+		if err := d.shrinkable(op, v, size, found); err != nil {
 			return err
 		}
 	}
@@ -172,14 +177,17 @@ func (d *draft) resizable(op string, v *Volume) error {
 }
 
 // shrinkable says whether nobody counts on what a volume would lose.
-func (d *draft) shrinkable(op string, v *Volume, size resource.Scalar, used resource.Bytes) error {
+func (d *draft) shrinkable(op string, v *Volume, size resource.Scalar, found Shrink) error {
 	if hs := d.Holders(v.UUID); len(hs) > 0 {
 		return inUse(v, hs, "%s %s: Persistent volumes in use: held by %s; it can become smaller when no task holds it",
 			op, v.Name, HolderNames(hs))
 	}
-	if used > size.Bytes() {
+	if u, used := d.lastHeld.Get(&use{volume: v.UUID}); used && found.Measured > 0 && u.version > found.Measured {
+		return refuse(ErrPending, "%s %s: a task has had it since what is in it was measured; ask again", op, v.Name)
+	}
+	if found.Used > size.Bytes() {
 		return refuse(ErrInsufficient, "%s %s: there are %s in it, which do not fit into %s; remove some of its files first",
-			op, v.Name, used, size.Bytes())
+			op, v.Name, found.Used, size.Bytes())
 	}
 	return nil
 }

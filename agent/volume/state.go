@@ -29,6 +29,7 @@ type State struct {
 	sandbox  *btree.BTreeG[*Task] // by sandbox path
 	byVolume *btree.BTreeG[*Attachment]
 	byTask   *btree.BTreeG[*Attachment]
+	lastHeld *btree.BTreeG[*use] // of volumes that there are; copied with the attachments
 	faults   *btree.BTreeG[*fault]
 
 	operations *btree.BTreeG[*OperationStatus] // by id
@@ -47,6 +48,13 @@ type HostInfo struct {
 type entry struct {
 	key string
 	Account
+}
+
+// use is the last version in which a task came to hold a volume, or was made to hold it
+// otherwise. It is seen anew by each agent, never stored.
+type use struct {
+	volume  UUID
+	version uint64
 }
 
 type fault struct {
@@ -75,6 +83,7 @@ func Empty() *State {
 		byTask: tree(func(a, b *Attachment) int {
 			return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.Volume, b.Volume), cmp.Compare(a.Path, b.Path))
 		}),
+		lastHeld:   tree(func(a, b *use) int { return cmp.Compare(a.volume, b.volume) }),
 		faults:     tree(func(a, b *fault) int { return compareUnits(a.unit, b.unit) }),
 		operations: tree(func(a, b *OperationStatus) int { return cmp.Compare(a.ID, b.ID) }),
 		byAge:      tree(compareAge),
