@@ -113,25 +113,39 @@ func prepare(path string, cmd *cli.Command) {
 }
 
 // checked is an action with its command line checked before, and its error told with
-// what to do about it.
+// what to do about it, or as programs read it where they asked for JSON.
 func checked(needed []neededFlag, action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if err := checkArguments(c); err != nil {
-			return err
-		}
-		for _, f := range needed {
-			if !c.IsSet(f.name) {
-				return misused(c, "--%s is missing", f.name)
+		err := checkLine(c, needed)
+		if err == nil {
+			err = action(c)
+			if c.Command.Name == "agent" { // advice on others is to ask an agent that runs
+				err = adviseOnStart(err)
+			} else {
+				err = advise(err)
 			}
 		}
-		if o := global(c, "output"); o != outputTable && o != outputJSON {
-			return misused(c, "--output is table or json, not %q", o)
+		if err != nil && wantsJSON(c) {
+			return problemError{err}
 		}
-		if c.Command.Name == "agent" { // advice is to ask an agent that runs
-			return action(c)
-		}
-		return advise(action(c))
+		return err
 	}
+}
+
+// checkLine finds what is missing or wrong whatever the command.
+func checkLine(c *cli.Context, needed []neededFlag) error {
+	if err := checkArguments(c); err != nil {
+		return err
+	}
+	for _, f := range needed {
+		if !c.IsSet(f.name) {
+			return misused(c, "--%s is missing", f.name)
+		}
+	}
+	if o := global(c, "output"); o != outputTable && o != outputJSON {
+		return misused(c, "--output is table or json, not %q", o)
+	}
+	return nil
 }
 
 // choose is the action of what has only subcommands: it says which there are.

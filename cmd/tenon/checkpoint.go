@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -30,7 +31,7 @@ func checkpointShowCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "print every record of a journal",
 		ArgsUsage: "[DIR]",
-		Description: "Only reads, and works while an agent runs. DIR is " + config.Default().StateDir + " unless given.\n\n" +
+		Description: "Only reads, and works while an agent runs. DIR is TENON_STATE_DIR, or " + config.Default().StateDir + ", unless given.\n\n" +
 			"EXAMPLES:\n   tenon checkpoint show\n   tenon checkpoint show --output json | jq '.[].record.volume'",
 		Action: checkpointShow,
 	}
@@ -41,13 +42,17 @@ func checkpointVerifyCommand() *cli.Command {
 		Name:      "verify",
 		Usage:     "check every checksum of a journal, and that nothing is missing",
 		ArgsUsage: "[DIR]",
-		Description: "Only reads, and works while an agent runs. DIR is " + config.Default().StateDir + " unless given.\n\n" +
+		Description: "Only reads, and works while an agent runs. DIR is TENON_STATE_DIR, or " + config.Default().StateDir + ", unless given.\n\n" +
 			"EXAMPLES:\n   tenon checkpoint verify",
 		Action: checkpointVerify,
 	}
 }
 
-func stateDir(c *cli.Context) string { return firstOf(c.Args().First(), config.Default().StateDir) }
+// stateDir is the directory that the command line names, or else the one where an agent
+// with this environment has its journal.
+func stateDir(c *cli.Context) string {
+	return firstOf(c.Args().First(), firstOf(os.Getenv("TENON_STATE_DIR"), config.Default().StateDir))
+}
 
 // shownEntry is a record as programs get it.
 type shownEntry struct {
@@ -77,7 +82,7 @@ func checkpointShow(c *cli.Context) error {
 		end = "[]\n"
 	}
 	fmt.Fprint(w, end)
-	return errors.Join(journalError(err), w.Flush())
+	return errors.Join(journalError(c, err), w.Flush())
 }
 
 func writeEntry(w *bufio.Writer, n int, e checkpoint.Entry) error {
@@ -176,7 +181,7 @@ func checkpointVerify(c *cli.Context) error {
 	dir := stateDir(c)
 	r, err := checkpoint.Verify(dir)
 	if err != nil {
-		return journalError(err)
+		return journalError(c, err)
 	}
 	if r.Segments == 0 && r.SnapshotBytes == 0 {
 		return &volume.Error{Kind: volume.ErrNotFound, Message: "there is no journal in " + dir}
@@ -208,13 +213,21 @@ func (p *page) verified(r verified) {
 }
 
 // journalError adds what can be done about a journal that can't be read.
-func journalError(err error) error {
+func journalError(c *cli.Context, err error) error {
 	damage := (*checkpoint.DamageError)(nil)
 	switch {
 	case errors.As(err, &damage):
 		return advice{err, []string{"the agent does not start on it; put the journal back from a copy, and mend nothing by hand"}}
 	case errors.Is(err, fs.ErrNotExist):
-		return advice{err, []string{"name the state_dir of the agent's configuration: tenon checkpoint verify DIR"}}
+		return advice{err, []string{"name the state_dir of the agent's configuration: " + c.Command.HelpName + " DIR"}}
+	}
+	return err
+}
+
+// adviseOnStart advises on why an agent has not started.
+func adviseOnStart(err error) error {
+	if errors.Is(err, checkpoint.ErrLocked) {
+		return advice{err, []string{"another agent runs with this state_dir: ask that one (tenon status), or end it first"}}
 	}
 	return err
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 )
 
@@ -14,8 +13,8 @@ func main() {
 		runStage(os.Args[2:])
 	}
 	err := app(os.Stdout, os.Stderr).RunContext(context.Background(), os.Args)
-	if err != nil && err.Error() != "" {
-		fmt.Fprintln(os.Stderr, "tenon: "+err.Error())
+	if err != nil {
+		tellError(os.Stderr, err)
 	}
 	os.Exit(exitCode(err))
 }

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"tenon/agent/client"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -51,6 +54,10 @@ func opApply(c *cli.Context) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	api := newClient(c)
+	before, err := knownOf(c.Context, api, ops)
+	if err != nil {
+		return err
+	}
 	apply := api.Apply
 	if c.Bool("dry-run") {
 		apply = api.TryApply
@@ -61,20 +68,41 @@ func opApply(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, applied, func(p *page) { p.applied(ops, applied) })
+	return show(c, applied, func(p *page) { p.applied(ops, applied, before) })
 }
 
-// applied tells what operations came to, each with its id and state where it has one.
-func (p *page) applied(ops []resource.Operation, applied wire.Applied) {
+// knownOf tells which of the operations were asked for before, as their ids say: those are
+// not done again.
+func knownOf(ctx context.Context, api *client.Client, ops []resource.Operation) (map[string]bool, error) {
+	known := map[string]bool{}
+	if !slices.ContainsFunc(ops, func(op resource.Operation) bool { return op.ID != "" }) {
+		return known, nil
+	}
+	for o, err := range api.AllOperations(ctx, true) {
+		if err != nil {
+			return nil, err
+		}
+		known[o.ID] = true
+	}
+	return known, nil
+}
+
+// applied tells what operations came to, each with its id and state where it has one;
+// before are those that were asked for before.
+func (p *page) applied(ops []resource.Operation, applied wire.Applied, before map[string]bool) {
 	status := map[string]wire.OperationStatus{}
 	for _, o := range applied.Operations {
 		status[o.ID] = o
 	}
 	for _, op := range ops {
 		text := describeOperation(op)
-		if applied.DryRun {
+		o, known := status[op.ID]
+		switch {
+		case known && before[op.ID]:
+			text += fmt.Sprintf(" (id %s: done before, nothing changed: %s)", clean(o.ID), p.operationState(o))
+		case applied.DryRun:
 			text = "would " + text
-		} else if o, known := status[op.ID]; known {
+		case known:
 			text += fmt.Sprintf(" (id %s: %s)", clean(o.ID), p.operationState(o))
 		}
 		p.line("%s", text)

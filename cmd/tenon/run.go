@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tenon/agent/client"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 	"tenon/isolator/cgroup"
@@ -29,7 +30,8 @@ func runCommand() *cli.Command {
 		Description: "Claims the volumes, mounts them in a mount namespace that only the command sees, runs it with\n" +
 			"the task's sandbox as its working directory, and releases everything when it has ended.\n" +
 			"Exits as the command does (128 + n after signal n); 125 where Tenon itself failed, 126 where\n" +
-			"the command can't be run, 127 where it is not found.\n\n" +
+			"the command can't be run, 127 where it is not found. It is for root: who may only use the socket\n" +
+			"can have volumes mounted by the agent, with tenon attach.\n\n" +
 			"EXAMPLES:\n" +
 			"   tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'\n" +
 			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting",
@@ -47,6 +49,9 @@ func run(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return usageError{errors.New("run: no command given; put it after --")}
 	}
+	if err := resource.CheckID(c.String("task")); err != nil {
+		return misused(c, "task: %s", err)
+	}
 	claim := wire.Claim{Task: c.String("task"), Sandbox: c.String("sandbox"), Cgroup: true}
 	for _, spec := range c.StringSlice("volume") {
 		use, err := parseUse(spec)
@@ -54,6 +59,9 @@ func run(c *cli.Context) error {
 			return usageError{err}
 		}
 		claim.Volumes = append(claim.Volumes, use)
+	}
+	if err := checkPrivilege(); err != nil {
+		return selfFailed(err)
 	}
 	api := newClient(c)
 	task, err := api.Claim(c.Context, claim)
@@ -153,7 +161,7 @@ func supervise(stage *exec.Cmd) (int, error) {
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	if err := stage.Start(); err != nil {
-		return 0, fmt.Errorf("start the task: %w", err)
+		return 0, notStarted(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- stage.Wait() }()

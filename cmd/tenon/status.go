@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
 
@@ -34,6 +35,9 @@ func (p *page) status(st wire.Status) {
 	if !st.Healthy {
 		health = p.paint(red, "not healthy: "+clean(st.Problem))
 	}
+	if n := unavailable(st.Disks); n > 0 {
+		health += ", " + p.paint(red, count(n, "disk", "disks")+" unavailable")
+	}
 	p.fields([]field{
 		{"agent", fmt.Sprintf("%s, up %s, version %s", health, p.age(st.Started), clean(st.Version))},
 		{"id", clean(st.Agent)},
@@ -53,6 +57,16 @@ func (p *page) status(st wire.Status) {
 		p.line("")
 		p.faults(st)
 	}
+}
+
+// unavailable counts the disks that are not there.
+func unavailable(list []wire.Disk) (n int) {
+	for _, d := range list {
+		if d.Fault != nil && d.Fault.Kind == wire.KindName(volume.ErrUnavailable) {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *page) masters(list []wire.Master) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/user"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tenon/agent/client"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
@@ -147,20 +149,30 @@ func volumeListCommand() *cli.Command {
 }
 
 func volumeList(c *cli.Context) error {
-	role := c.String("role")
+	role, seen := c.String("role"), 0
 	list := wire.Volumes{Volumes: []wire.Volume{}}
-	for v, err := range newClient(c).AllVolumes(c.Context) {
+	api := newClient(c)
+	for v, err := range api.AllVolumes(c.Context) {
 		if err != nil {
 			return err
 		}
+		seen++
 		if role == "" || role == v.Role {
 			list.Volumes = append(list.Volumes, v)
 		}
 	}
-	if len(list.Volumes) == 0 {
-		defer hint(c, "no volumes%s; create one with: tenon volume create %s/ID --size SIZE", ofRole(role), firstOf(role, "ROLE"))
+	if len(list.Volumes) == 0 && !wantsJSON(c) {
+		defer hint(c, "no volumes%s%s", ofRole(role), createOne(c.Context, api, role, seen))
 	}
 	return show(c, list, func(p *page) { p.volumes(list.Volumes) })
+}
+
+// createOne advises to create a volume, unless there are some that may not be seen.
+func createOne(ctx context.Context, api *client.Client, role string, seen int) string {
+	if st, err := api.Status(ctx); err == nil && st.Counts.Volumes > seen {
+		return " that you may see"
+	}
+	return fmt.Sprintf("; create one with: tenon volume create %s/ID --size SIZE", firstOf(role, "ROLE"))
 }
 
 func ofRole(role string) string {

@@ -27,6 +27,13 @@ func volumeDestroyCommand() *cli.Command {
 	}
 }
 
+// destroyed is what became of a volume, as programs get it.
+type destroyed struct {
+	Volume    string      `json:"volume"`
+	UUID      volume.UUID `json:"uuid"`
+	Destroyed bool        `json:"destroyed"` // its data is removed and its space is back; else it goes on
+}
+
 func volumeDestroy(c *cli.Context) error {
 	ref := c.Args().First()
 	api := newClient(c)
@@ -43,10 +50,7 @@ func volumeDestroy(c *cli.Context) error {
 	if err != nil {
 		return adviseOn(err, v.Name)
 	}
-	if wantsJSON(c) {
-		return nil // there is no object any more
-	}
-	return show(c, nil, func(p *page) {
+	return show(c, destroyed{v.Name, v.UUID, gone}, func(p *page) {
 		if gone {
 			p.line("volume %s destroyed; %s is back with role %s", clean(v.Name), sizeText(v.Size), clean(v.Role))
 			return
