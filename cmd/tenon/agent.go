@@ -81,7 +81,7 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 // onlyDev refuses what would mix a throw-away agent, which removes all that it has at the
 // end, with places that last.
 func onlyDev(c *cli.Context) error {
-	for _, lasting := range []string{"config", "state-dir", "pool", "sandbox-roots", "cgroup-parent", "csi-socket"} {
+	for _, lasting := range []string{"config", "state-dir", "pool", "resources", "sandbox-roots", "cgroup-parent", "audit-log", "csi-socket"} {
 		if c.IsSet(lasting) {
 			return fmt.Errorf("--dev and --%s do not go together: it removes everything at the end", lasting)
 		}
