@@ -13,6 +13,7 @@ const (
 	opsMayResize = `{"permissive": false, "resize_volumes": [{"principals": {"values": ["ops"]}, "roles": {"values": ["eng"]}}]}`
 	noneResizes  = `{"resize_volumes": [{"principals": {"type": "ANY"}, "roles": {"type": "NONE"}}]}`
 	opsMayMake   = `{"permissive": false,
+		"view_roles": [{"principals": {"type": "ANY"}, "roles": {"type": "ANY"}}],
 		"create_volumes": [{"principals": {"values": ["ops"]}, "roles": {"values": ["eng"]}}],
 		"destroy_volumes": [{"principals": {"values": ["ops"]}, "creator_principals": {"values": ["ops"]}}]}`
 	anyoneMayMake = `{"permissive": false, "create_volumes": [{"principals": {"type": "ANY"}, "roles": {"type": "ANY"}}],

@@ -199,6 +199,7 @@ func destroyOfAnother(t *testing.T) {
 }
 
 const opsMayMakeForTwo = `{"permissive": false,
+	"view_roles": [{"principals": {"type": "ANY"}, "roles": {"type": "ANY"}}],
 	"create_volumes": [{"principals": {"values": ["ops"]}, "roles": {"values": ["eng", "web"]}}],
 	"destroy_volumes": [{"principals": {"values": ["ops"]}, "creator_principals": {"values": ["ops"]}}]}`
 
