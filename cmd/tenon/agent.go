@@ -30,6 +30,9 @@ func agentCommand() *cli.Command {
 			"EXAMPLES:\n   tenon agent --dev\n   tenon agent --config /etc/tenon/tenon.toml --log-level debug",
 		Flags: flags,
 		Action: func(c *cli.Context) error {
+			if err := checkDev(c); err != nil {
+				return err
+			}
 			cfg, clean, err := configure(c)
 			if err != nil {
 				return usageError{err}
@@ -112,7 +115,7 @@ Control-C ends it and removes everything.
 func removeDev(cfg config.Config, dir string) error {
 	o := host.Options{Disks: map[string]string{"": cfg.Pool}, SandboxRoots: cfg.SandboxRoots, CgroupParent: cfg.CgroupParent}
 	if err := host.Remove(o, dir); err != nil {
-		return fmt.Errorf("%s is left: %w", dir, err)
+		return leftBehind(dir, err)
 	}
 	return nil
 }
