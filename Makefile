@@ -53,6 +53,8 @@ vm: build ## tests that need another kernel or systemd as PID 1, in virtual mach
 	testdata/vm/run-in-vm -e uml -S -f bin/dest:/payload/dest -- testdata/vm/service
 	$(GO) test -c -o bin/quota.test ./isolator/quota
 	testdata/vm/quota bin/quota.test -test.bench=.
+	CGO_ENABLED=0 $(GO) test -c -o bin/host.test ./agent/host
+	testdata/vm/quota bin/host.test -test.run=Limit
 	testdata/vm/selftest uml host
 
 bench-smoke: ## every benchmark compiles and runs once

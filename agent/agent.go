@@ -73,6 +73,7 @@ type Options struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Meter   Meter
+	Gauge   Gauge // nil is none
 	// Crash, if set, is called by name at every point where a crash is interesting:
 	// "append", "synced", "settle", and "STEP:before" and "STEP:after" for each step.
 	// Tests end the process there.
@@ -86,6 +87,7 @@ type Agent struct {
 	log     *slog.Logger
 	now     func() time.Time
 	meter   Meter
+	gauge   Gauge
 	crash   func(string)
 	queue   *queue
 	work    sync.WaitGroup // snapshots and the lease loop
@@ -117,7 +119,7 @@ type version struct {
 // tasks that have ended goes on behind it.
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, crash: o.Crash, changed: make(chan struct{}),
+	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, gauge: o.Gauge, crash: o.Crash, changed: make(chan struct{}),
 		measuring: make(chan struct{}, maxMeasuring)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

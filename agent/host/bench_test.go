@@ -202,7 +202,7 @@ func bareAttach(b *testing.B, source, dir string, mkdir bool) {
 	unix.Close(at)
 }
 
-func must(b *testing.B, err error) {
+func must(b testing.TB, err error) {
 	if err != nil {
 		b.Helper()
 		b.Fatal(err)

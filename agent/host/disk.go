@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"sync"
 
 	"tenon/agent/pool"
-	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/isolator/quota"
 	"tenon/mount"
@@ -80,7 +78,7 @@ func (d *disk) open(want string) (err error) {
 	if d.source, err = mount.OpenSource(dir); err != nil {
 		return err
 	}
-	if d.pool, err = pool.Open(d.source.Dir()); err != nil {
+	if d.pool, err = openPool(d.source.Dir()); err != nil {
 		return err
 	}
 	if d.found, err = d.pool.Identify(); err != nil || d.found.UUID != want {
@@ -98,7 +96,7 @@ func (d *disk) openLimits() {
 		return
 	}
 	var err error
-	if d.limits, err = openLimits(d.source.Dir(), d.projects); err != nil {
+	if d.limits, err = openLimits(d.source.Dir()); err != nil {
 		d.log.Warn("limits of volumes not enforced", "disk", d.dir, "err", err)
 	}
 }
@@ -205,25 +203,6 @@ func (h *Host) data(s *volume.State, id volume.UUID) (*os.File, error) {
 		return nil, faulty(v, volume.ErrLost, err)
 	}
 	return dir, err
-}
-
-// used measures what is in a volume that is to become smaller. Where Apply refuses that
-// itself, since the volume is known to be out of reach or on its way out, there is nothing
-// to measure; nor is there in one that is still being made.
-func (h *Host) used(ctx context.Context, s *volume.State, v *volume.Volume) (resource.Bytes, error) {
-	f, bad := s.Fault(volume.UnitOfVolume(v.UUID))
-	if v.Phase != volume.Ready || bad && (f.Kind == volume.ErrLost || f.Kind == volume.ErrUnavailable) {
-		return 0, nil
-	}
-	p, err := h.poolOf(s, v)
-	if err != nil {
-		return 0, faulty(v, volume.ErrUnavailable, err)
-	}
-	u, err := p.Used(ctx, string(v.UUID))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = faulty(v, volume.ErrLost, err)
-	}
-	return u.Bytes, err
 }
 
 // faulty says of a volume that its disk is away or its directory lost, maybe before the

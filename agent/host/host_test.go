@@ -17,6 +17,7 @@ import (
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/checkpoint"
+	"tenon/isolator/quota"
 	"tenon/mount/mounttest"
 )
 
@@ -34,6 +35,16 @@ func start(t *testing.T, dir string) *node { t.Helper(); return startIn(t, dir, 
 // startIn is start in a boot of that name, with more disks.
 func startIn(t *testing.T, dir, boot string, more ...volume.Disk) *node {
 	t.Helper()
+	n, err := startOrDie(t, dir, boot, &life{}, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// startOrDie is startIn of an agent that may end on the way.
+func startOrDie(t *testing.T, dir, boot string, l *life, more ...volume.Disk) (*node, error) {
+	t.Helper()
 	mounttest.RequireMounts(t)
 	quiet := slog.New(slog.DiscardHandler)
 	j, err := checkpoint.Open(filepath.Join(dir, "state"), checkpoint.Options{Logger: quiet})
@@ -48,21 +59,20 @@ func startIn(t *testing.T, dir, boot string, more ...volume.Disk) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := agent.Start(t.Context(), agent.Options{Kernel: h, Journal: j, Boot: boot, Log: quiet,
-		Disks: append([]volume.Disk{{Total: 4096 * resource.One}}, more...)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &node{Agent: a, dir: dir}
+	n := &node{dir: dir}
 	n.stop = func() {
-		a.Stop()
+		if n.Agent != nil {
+			n.Stop()
+		}
 		if err := errors.Join(h.Close(), j.Close()); err != nil {
 			t.Error(err)
 		}
 		n.stop = func() {}
 	}
 	t.Cleanup(func() { n.stop() })
-	return n
+	n.Agent, err = agent.Start(t.Context(), agent.Options{Kernel: mortal{h, l}, Journal: lastWords{j, l}, Boot: boot, Log: quiet, Crash: l.pass,
+		Gauge: h, Disks: append([]volume.Disk{{Total: 4096 * resource.One}}, more...)})
+	return n, err
 }
 
 // options are those of a host with all that it has in dir.
@@ -71,14 +81,18 @@ func options(dir string) host.Options {
 		Disks:        map[string]string{"": filepath.Join(dir, "pool")},
 		SandboxRoots: []string{filepath.Join(dir, "sandboxes")},
 		CgroupParent: "/" + filepath.Base(dir),
+		Projects:     quota.Range{First: 5000, Last: 5031},
 		Log:          slog.New(slog.DiscardHandler),
 	}
 }
 
 // directory is a place for an agent, which is unmounted and removed at the end.
-func directory(t *testing.T) string {
+func directory(t *testing.T) string { t.Helper(); return directoryIn(t, "") }
+
+// directoryIn is directory on the file system of another one.
+func directoryIn(t *testing.T, parent string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tenon-host-test-")
+	dir, err := os.MkdirTemp(parent, "tenon-host-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +115,14 @@ func (n *node) must(t *testing.T, ops ...volume.Operation) *volume.State {
 
 func (n *node) create(t *testing.T, id string, shared bool) {
 	t.Helper()
-	n.must(t, volume.Create{Role: "web", Owner: volume.Owner{Mode: 0o1777}, Volume: resource.Resource{
-		Name: "disk", Type: resource.TypeScalar, Scalar: 64 * resource.One, Shared: shared,
-		Disk: &resource.Disk{Persistence: &resource.Persistence{ID: id}, Volume: &resource.Volume{ContainerPath: id, Mode: resource.RW}}}})
+	n.must(t, creation(id, 64, shared))
+}
+
+// creation is of a volume of so many MiB.
+func creation(id string, size resource.Scalar, shared bool) volume.Create {
+	return volume.Create{Role: "web", Owner: volume.Owner{Mode: 0o1777}, Volume: resource.Resource{
+		Name: "disk", Type: resource.TypeScalar, Scalar: size * resource.One, Shared: shared,
+		Disk: &resource.Disk{Persistence: &resource.Persistence{ID: id}, Volume: &resource.Volume{ContainerPath: id, Mode: resource.RW}}}}
 }
 
 func (n *node) reserve(t *testing.T) {

@@ -5,34 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/isolator/quota"
 )
 
-// limits is what the file system of a pool does about sizes, and which projects are taken.
+// limits is what the file system of a pool does about sizes.
 type limits struct {
-	quota   *quota.Quota
-	status  quota.Status    // when the pool was opened: switching limits on takes a mount, or a restart of the agent
-	foreign map[uint32]bool // had something in them, or a limit, when the pool was opened
-	cursor  uint32          // where the next project is looked for; guarded by the disk's mu
+	quota  *quota.Quota
+	status quota.Status // when the disk was looked at last
+	cursor uint32       // where the next project is looked for; guarded by the disk's mu
 }
 
-// openLimits looks at a file system. What can't be looked at does not enforce anything.
-func openLimits(dir *os.File, r quota.Range) (*limits, error) {
+// openLimits looks at a file system.
+func openLimits(dir *os.File) (*limits, error) {
 	q, err := quota.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	l := &limits{quota: q, foreign: map[uint32]bool{}}
-	if l.status, err = q.Status(); err != nil || !l.enforces() {
-		return l, err
-	}
-	used, err := q.List(r)
-	for _, e := range used {
-		l.foreign[e.ID] = true
-	}
+	l := &limits{quota: q}
+	l.status, err = q.Status()
 	return l, err
 }
 
@@ -63,14 +57,31 @@ func (h *Host) prepareCreate(s *volume.State, o volume.Create) (volume.Create, e
 	if d.limits == nil {
 		return o, nil
 	}
-	taken := func(id uint32) bool { return d.limits.foreign[id] || s.ProjectUsed(key, id) }
-	project, found := h.projects.Next(d.limits.cursor, taken)
+	project, found, err := d.limits.free(h.projects, func(id uint32) bool { return s.ProjectUsed(key, id) })
+	if err != nil {
+		return o, err
+	}
 	if !found && d.limits.enforces() {
 		return o, &volume.Error{Kind: volume.ErrInsufficient, Message: fmt.Sprintf("disk %s has no project of %s left to limit a volume by; "+
 			"configure a larger project_range", volume.DiskName(key), h.projects)}
 	}
 	o.Project, d.limits.cursor = project, project+1
 	return o, nil
+}
+
+// free finds a project that is no volume's, and that nobody else uses either: nothing is
+// in it, and it has no limit. What has no limits does not know who else uses it.
+func (l *limits) free(r quota.Range, ours func(id uint32) bool) (project uint32, found bool, err error) {
+	taken := func(id uint32) bool {
+		if ours(id) || err != nil || !l.enforces() {
+			return ours(id)
+		}
+		var used []quota.Entry
+		used, err = l.quota.List(quota.Range{First: id, Last: id})
+		return len(used) > 0
+	}
+	project, found = r.Next(l.cursor, taken)
+	return project, found, ignoreOff(err)
 }
 
 // limit has the file system hold a volume to its size. Where it does not enforce limits
@@ -89,23 +100,39 @@ func (h *Host) limit(ctx context.Context, s *volume.State, v *volume.Volume) err
 		return err
 	}
 	defer dir.Close()
-	if err := l.quota.Assign(ctx, dir, v.Project); err != nil {
+	if err := l.quota.Assign(ctx, dir, v.Project); err != nil && !errors.Is(err, quota.ErrOff) {
 		return err
 	}
 	return ignoreOff(l.quota.SetLimit(v.Project, uint64(v.Size.Bytes()), 0))
 }
 
+// What was removed leaves a project of XFS and btrfs within moments; it is looked for that
+// often, each time after twice the time before.
+const (
+	firstClear = time.Millisecond
+	lastClear  = 512 * time.Millisecond
+)
+
 // unlimit gives a volume's project back, which works only once nothing is left in it.
-func (h *Host) unlimit(v *volume.Volume) error {
+func (h *Host) unlimit(ctx context.Context, v *volume.Volume) error {
 	l := h.limitsOf(v)
 	if l == nil {
 		return nil
 	}
-	err := ignoreOff(l.quota.Clear(v.Project))
-	if errors.Is(err, quota.ErrInUse) {
-		return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: fmt.Sprintf("project %d is in use until the last removed file is closed: %v", v.Project, err)}
+	for wait := firstClear; ; wait *= 2 {
+		err := ignoreOff(l.quota.Clear(v.Project))
+		switch {
+		case !errors.Is(err, quota.ErrInUse):
+			return err
+		case wait > lastClear:
+			return &volume.Error{Kind: volume.ErrBusy, Cause: err, Message: fmt.Sprintf("project %d is in use until the last removed file is closed: %v", v.Project, err)}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
 	}
-	return err
 }
 
 // ignoreOff passes over that there are no limits (any more).
@@ -126,7 +153,7 @@ func (h *Host) seeLimit(s *volume.State, v *volume.Volume, seen *volume.SeenVolu
 	if err != nil {
 		return ignoreOff(err)
 	}
-	seen.Limited = usage.LimitBytes > 0
+	seen.Limited = usage != quota.Usage{}
 	seen.Unlimited = usage.LimitBytes != l.quota.Round(uint64(v.Size.Bytes()))
 	if seen.Unlimited || !seen.Live || !seen.Data {
 		return nil

@@ -69,7 +69,7 @@ func (h *Host) doVolume(ctx context.Context, s *volume.State, step volume.Step) 
 	case volume.Limit:
 		return h.limit(ctx, s, v)
 	case volume.Unlimit:
-		return h.unlimit(v)
+		return h.unlimit(ctx, v)
 	case volume.Publish:
 		return h.publish(ctx, p, v.UUID)
 	case volume.Discard:

@@ -138,7 +138,7 @@ func TestWhatIsMadeDuringAnAssignmentIsInTheProject(t *testing.T) {
 		done := make(chan error, 1)
 		made := 0
 		go func() {
-			done <- asTask(t, func() (err error) {
+			done <- mounttest.AsTask(t, func() (err error) {
 				for ; made < 400 && err == nil; made++ {
 					err = os.WriteFile(fmt.Sprintf("%s/%d/sub/%d", dir, made*7%200, made), nil, 0o600)
 				}
@@ -170,9 +170,9 @@ func TestASubvolumeIsMadeAndDeleted(t *testing.T) {
 	each(t, []flavour{btrfsGroups, btrfsSimple}, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 8*mib)
 		wantError(t, CreateSubvolume(q.dir, "data"), os.ErrExist)
-		_, err := fill(t, dir+"/file", mib)
+		_, err := mounttest.Fill(t, dir+"/file", mib)
 		must(t, err)
-		must(t, asTask(t, func() error { return os.Mkdir(dir+"/sub", 0o755) }))
+		must(t, mounttest.AsTask(t, func() error { return os.Mkdir(dir+"/sub", 0o755) }))
 		must(t, DeleteSubvolume(q.dir, "data"))
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it is still there: %v", err)
@@ -219,7 +219,7 @@ func TestWaysAroundALimitAreThoseThatStatusNames(t *testing.T) {
 // takeOut takes a file out of its project, as the task that owns it.
 func takeOut(t *testing.T, dir string) bool {
 	must(t, os.WriteFile(dir+"/mine", nil, 0o600))
-	return asTask(t, func() error {
+	return mounttest.AsTask(t, func() error {
 		return withDir(dir+"/mine", func(f *os.File) error {
 			x := xattr{project: 0}
 			return ioctl(f, "FS_IOC_FSSETXATTR", iocSetXattr, unsafe.Pointer(&x))
@@ -232,7 +232,7 @@ func ignore(t *testing.T, dir string) bool {
 	f, err := os.Create(dir + "/beyond")
 	must(t, err)
 	defer f.Close()
-	_, err = grow(f, 4*mib)
+	_, err = mounttest.Grow(f, 4*mib)
 	must(t, os.Remove(f.Name()))
 	return err == nil
 }
@@ -242,10 +242,10 @@ func nest(t *testing.T, dir string) bool {
 	if !isBtrfs(t, dir) {
 		return false
 	}
-	must(t, asTask(t, func() error {
+	must(t, mounttest.AsTask(t, func() error {
 		return withDir(dir, func(parent *os.File) error { return CreateSubvolume(parent, "nested") })
 	}))
-	_, err := fill(t, dir+"/nested/file", 4*mib)
+	_, err := mounttest.Fill(t, dir+"/nested/file", 4*mib)
 	return err == nil
 }
 

@@ -13,13 +13,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"tenon/mount/mounttest"
 )
 
 func TestAWriteBeyondTheLimitFailsAndOneUpToItDoesNot(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		const limit = 6 * mib
 		dir := d.volume(t, q, "data", 5000, limit)
-		written, err := fill(t, dir+"/file", 2*limit)
+		written, err := mounttest.Fill(t, dir+"/file", 2*limit)
 		wantError(t, err, d.Full)
 		if written > limit || written+d.Overhead < limit {
 			t.Errorf("%d bytes were written, want %d less at most %d", written, limit, d.Overhead)
@@ -53,32 +55,32 @@ func TestALimitGrowsUnderAnOpenFile(t *testing.T) {
 		f, err := os.Create(dir + "/file")
 		must(t, err)
 		defer f.Close()
-		wantError(t, asTask(t, func() error { _, err := grow(f, 4*mib); return err }), d.Full)
+		wantError(t, mounttest.AsTask(t, func() error { _, err := mounttest.Grow(f, 4*mib); return err }), d.Full)
 		must(t, q.SetLimit(5000, 8*mib, 0))
-		must(t, asTask(t, func() error { _, err := grow(f, 4*mib); return err }))
+		must(t, mounttest.AsTask(t, func() error { _, err := mounttest.Grow(f, 4*mib); return err }))
 	})
 }
 
 func TestALimitBelowTheUseTakesNothingAwayAndLetsNothingIn(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 8*mib)
-		_, err := fill(t, dir+"/a", 3*mib)
+		_, err := mounttest.Fill(t, dir+"/a", 3*mib)
 		must(t, err)
-		_, err = fill(t, dir+"/b", 3*mib)
+		_, err = mounttest.Fill(t, dir+"/b", 3*mib)
 		must(t, err)
 		before := usage(t, q, 5000)
 		must(t, q.SetLimit(5000, 4*mib, 0))
 		if u := usage(t, q, 5000); u.Bytes != before.Bytes || u.LimitBytes != 4*mib {
 			t.Errorf("usage was %+v, is %+v", before, u)
 		}
-		written, err := fill(t, dir+"/c", mib)
+		written, err := mounttest.Fill(t, dir+"/c", mib)
 		wantError(t, err, d.Full)
 		if written > 0 {
 			t.Errorf("%d bytes were written above the limit", written)
 		}
 		must(t, os.Remove(dir+"/a"))
 		until(t, q, func() bool { return usage(t, q, 5000).Bytes < 4*mib-mib/2 })
-		_, err = fill(t, dir+"/d", mib/4)
+		_, err = mounttest.Fill(t, dir+"/d", mib/4)
 		must(t, err)
 	})
 }
@@ -93,7 +95,7 @@ func TestInodesAreLimitedWhereTheyCanBe(t *testing.T) {
 		}
 		must(t, err)
 		made := 0
-		err = asTask(t, func() (err error) {
+		err = mounttest.AsTask(t, func() (err error) {
 			for ; made < 20 && err == nil; made++ {
 				err = os.Mkdir(fmt.Sprintf("%s/%d", dir, made), 0o755)
 			}
@@ -107,15 +109,15 @@ func TestInodesAreLimitedWhereTheyCanBe(t *testing.T) {
 		if u := usage(t, q, 5000); u.LimitInodes != 0 {
 			t.Errorf("the limit of inodes is still %d", u.LimitInodes)
 		}
-		must(t, asTask(t, func() error { return os.Mkdir(dir+"/more", 0o755) }))
+		must(t, mounttest.AsTask(t, func() error { return os.Mkdir(dir+"/more", 0o755) }))
 	})
 }
 
 func TestWhatIsMadeInsideIsInTheProject(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 8*mib)
-		must(t, asTask(t, func() error { return os.MkdirAll(dir+"/a/b/c", 0o755) }))
-		_, err := fill(t, dir+"/a/b/c/file", mib)
+		must(t, mounttest.AsTask(t, func() error { return os.MkdirAll(dir+"/a/b/c", 0o755) }))
+		_, err := mounttest.Fill(t, dir+"/a/b/c/file", mib)
 		must(t, err)
 		if id := projectOf(t, q, dir+"/a/b/c"); id != 5000 {
 			t.Errorf("the project of a directory inside is %d", id)
@@ -154,7 +156,7 @@ func TestTheDirectoryAboveCanBeMoved(t *testing.T) {
 		must(t, os.Mkdir(d.Dir+"/incoming/v", 0o700))
 		d.volume(t, q, "incoming/v/data", 5000, 4*mib)
 		must(t, os.Rename(d.Dir+"/incoming/v", d.Dir+"/live/v"))
-		_, err := fill(t, d.Dir+"/live/v/data/file", 8*mib)
+		_, err := mounttest.Fill(t, d.Dir+"/live/v/data/file", 8*mib)
 		wantError(t, err, d.Full)
 		must(t, os.Rename(d.Dir+"/live/v", d.Dir+"/trash/v"))
 		if id := projectOf(t, q, d.Dir+"/trash/v/data"); id != 5000 {
@@ -167,7 +169,7 @@ func TestWhatIsRemovedIsNotUsedAnyMore(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 8*mib)
 		base := usage(t, q, 5000)
-		_, err := fill(t, dir+"/file", 4*mib)
+		_, err := mounttest.Fill(t, dir+"/file", 4*mib)
 		must(t, err)
 		must(t, os.Remove(dir+"/file"))
 		until(t, q, func() bool {
@@ -183,7 +185,7 @@ func TestAProjectIsClearedWhenNothingIsLeftOfIt(t *testing.T) {
 		open, err := os.Create(dir + "/file")
 		must(t, err)
 		defer open.Close()
-		_, err = grow(open, mib)
+		_, err = mounttest.Grow(open, mib)
 		must(t, err)
 		must(t, unix.Syncfs(int(q.dir.Fd())))
 		wantError(t, q.Clear(5000), ErrInUse)
@@ -220,7 +222,7 @@ func TestAProjectSurvivesARemount(t *testing.T) {
 		if d.Inodes {
 			must(t, q.SetLimit(5000, 4*mib, 100))
 		}
-		_, err := fill(t, dir+"/file", mib)
+		_, err := mounttest.Fill(t, dir+"/file", mib)
 		must(t, err)
 		before := usage(t, q, 5000)
 		must(t, q.Close())
@@ -232,7 +234,7 @@ func TestAProjectSurvivesARemount(t *testing.T) {
 		if id := projectOf(t, q, dir); id != 5000 {
 			t.Errorf("its project is %d", id)
 		}
-		_, err = fill(t, dir+"/more", 8*mib)
+		_, err = mounttest.Fill(t, dir+"/more", 8*mib)
 		wantError(t, err, d.Full)
 	})
 }
@@ -306,7 +308,7 @@ func TestARepeatedCallChangesNothing(t *testing.T) {
 func TestADirectoryChangesItsProject(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
 		dir := d.volume(t, q, "data", 5000, 4*mib)
-		_, err := fill(t, dir+"/file", mib)
+		_, err := mounttest.Fill(t, dir+"/file", mib)
 		must(t, err)
 		must(t, assign(t, q, dir, 5001))
 		if id := projectOf(t, q, dir); id != 5001 {
@@ -375,6 +377,18 @@ func TestErrorsNameTheProjectAndTheDirectory(t *testing.T) {
 		must(t, dir.Close())
 		if err := q.Assign(t.Context(), dir, 5000); !errors.Is(err, fs.ErrClosed) && !errors.Is(err, unix.EBADF) {
 			t.Errorf("of a closed directory: %v", err)
+		}
+	})
+}
+
+func TestExactUsageHasWhatNobodyHasSynced(t *testing.T) {
+	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
+		dir := d.volume(t, q, "data", 5000, 8*mib)
+		_, err := mounttest.Fill(t, dir+"/file", 2*mib)
+		must(t, err)
+		u, err := q.Exact(5000)
+		if err != nil || u.Bytes < 2*mib || u.LimitBytes != 8*mib {
+			t.Errorf("exact usage is %+v, %v; want at least %d bytes", u, err, 2*mib)
 		}
 	})
 }

@@ -88,7 +88,7 @@ func TestTheCommandsSwitchLimitsOn(t *testing.T) {
 				t.Fatalf("after %q it is %+v, %v", s.Commands, s, err)
 			}
 			dir := d.volume(t, q, "data", 5000, 2*mib)
-			_, err = fill(t, dir+"/file", 4*mib)
+			_, err = mounttest.Fill(t, dir+"/file", 4*mib)
 			wantError(t, err, on.Full)
 		})
 	}
@@ -168,7 +168,7 @@ func TestQuotasThatAreSwitchedOffMeanwhileAreAClearError(t *testing.T) {
 		if s.Enforcement != None || len(s.Commands) == 0 || !strings.Contains(err.Error(), "enable") && !strings.Contains(err.Error(), "enforce") {
 			t.Errorf("status is %+v, the error %v", s, err)
 		}
-		_, err = fill(t, dir+"/file", 4*mib)
+		_, err = mounttest.Fill(t, dir+"/file", 4*mib)
 		must(t, err) // nobody stops it
 		if id := projectOf(t, q, dir); d.Type != "btrfs" && id != 5000 {
 			t.Errorf("its project is %d", id)
@@ -180,21 +180,21 @@ func TestQuotasThatAreSwitchedOffMeanwhileAreAClearError(t *testing.T) {
 		if s, err := q.Status(); err != nil || s.Enforcement != Hard {
 			t.Errorf("switched on again it is %+v, %v", s, err)
 		}
-		_, err = fill(t, dir+"/file", 4*mib)
+		_, err = mounttest.Fill(t, dir+"/file", 4*mib)
 		wantError(t, err, d.Full)
 	})
 }
 
 func TestWithoutTheRightToItNothingIsEnforced(t *testing.T) {
 	each(t, flavours, func(t *testing.T, d *disk, q *Quota) {
-		must(t, asTask(t, func() error {
+		must(t, mounttest.AsTask(t, func() error {
 			s, err := q.Status()
 			if err == nil && (s.Enforcement != None || !strings.Contains(s.Why, "CAP_SYS_ADMIN") || len(s.Commands) > 0) {
 				t.Errorf("status is %+v", s)
 			}
 			return err
 		}))
-		must(t, asTask(t, func() error {
+		must(t, mounttest.AsTask(t, func() error {
 			if err := q.SetLimit(5000, mib, 0); !errors.Is(err, unix.EPERM) {
 				t.Errorf("SetLimit: %v", err)
 			}
@@ -211,7 +211,7 @@ func TestWithoutQuotactlFDTheDeviceIsFound(t *testing.T) {
 		}
 		old := &Quota{dir: q.dir, fs: q.fs, block: q.block, label: labels{}, ledger: projects{dir: q.dir, fs: q.fs, device: device}}
 		dir := d.volume(t, old, "data", 5000, 2*mib)
-		_, err = fill(t, dir+"/file", 4*mib)
+		_, err = mounttest.Fill(t, dir+"/file", 4*mib)
 		wantError(t, err, d.Full)
 		if a, b := usage(t, old, 5000), usage(t, q, 5000); a != b || a.LimitBytes != 2*mib {
 			t.Errorf("by path %+v, by descriptor %+v", a, b)

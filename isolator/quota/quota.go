@@ -168,6 +168,17 @@ func (q *Quota) Usage(id uint32) (Usage, error) {
 	return u, q.fail("usage of", id, err)
 }
 
+// Exact is Usage with all that was written so far. On btrfs, which counts with its commits,
+// it has the filesystem write all that it has first, and takes as long as that does.
+func (q *Quota) Exact(id uint32) (Usage, error) {
+	if q.fs == "btrfs" {
+		if err := mount.Retry(func() error { return unix.Syncfs(int(q.dir.Fd())) }); err != nil {
+			return Usage{}, q.fail("usage of", id, os.NewSyscallError("syncfs", err))
+		}
+	}
+	return q.Usage(id)
+}
+
 // List returns the projects of a range that have anything in them or a limit, in order,
 // whoever they belong to: one system call for each (fewer on btrfs).
 func (q *Quota) List(r Range) ([]Entry, error) {
