@@ -72,7 +72,7 @@ func TestAdviceFollowsTheSentenceOnLinesOfItsOwn(t *testing.T) {
 func TestAdviceIsGivenWhereSomethingCanBeDone(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[error]string{
-		volume.ErrInsufficient: "tenon status", volume.ErrBusy: "--lazy", volume.ErrPending: "same command",
+		volume.ErrInsufficient: "tenon status", volume.ErrPending: "same command",
 		volume.ErrJournal: "log", volume.ErrUnavailable: "tenon explain web/data", volume.ErrLost: "tenon explain web/data",
 		volume.ErrNotFound: "tenon volume ls",
 	} {
@@ -80,8 +80,11 @@ func TestAdviceIsGivenWhereSomethingCanBeDone(t *testing.T) {
 			t.Errorf("%v: %q, want %q in it", kind, err, want)
 		}
 	}
+	if err := adviseOnEnd(fmt.Errorf("x: %w", volume.ErrBusy)); !strings.Contains(err.Error(), "it is recorded") || !strings.Contains(err.Error(), "--lazy") {
+		t.Errorf("of a mount that is busy: %q", err)
+	}
 	for _, err := range []error{nil, errors.New("x"), volume.ErrInvalid} {
-		if adviseOn(err, "web/data") != err || advise(err) != err || adviseOnTask(err) != err {
+		if adviseOn(err, "web/data") != err || advise(err) != err || adviseOnTask(err) != err || adviseOnEnd(err) != err {
 			t.Errorf("%v is changed", err)
 		}
 	}
