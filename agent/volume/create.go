@@ -128,8 +128,12 @@ func (d *draft) stackFor(disk, role string, size resource.Scalar) ([]resource.Re
 		}
 	}
 	if most == 0 {
+		on := ""
+		if disk != "" {
+			on = " --disk " + DiskName(disk)
+		}
 		return nil, refuse(ErrInsufficient, "disk %s has nothing reserved for role %s that is free; reserve it first: "+
-			"tenon reserve disk:%s --role %s", DiskName(disk), role, size, role)
+			"tenon reserve disk:%s --role %s%s", DiskName(disk), role, size, role, on)
 	}
 	return nil, refuse(ErrInsufficient, "disk %s has %s reserved for role %s in one piece, %s is asked for",
 		DiskName(disk), most.Bytes(), role, size.Bytes())
