@@ -252,7 +252,7 @@ func (s *State) atWork() (all []*OperationStatus) {
 }
 
 func (s *State) oldestDone() (found *OperationStatus, ok bool) {
-	s.byAge.Ascend(&OperationStatus{State: OperationFinished}, func(o *OperationStatus) bool {
+	s.byAge.Ascend(&OperationStatus{State: OperationFinished, Acknowledged: true}, func(o *OperationStatus) bool {
 		found, ok = o, true
 		return false
 	})

@@ -545,3 +545,26 @@ func TestALaunchOfManyVolumesIsRecordedTwice(t *testing.T) {
 		t.Errorf("%d records more, and the operation is %s", stored, statesOf(s))
 	}
 }
+
+// However many operations were acknowledged, there is room for one more, and none that
+// whoever asked does not know the end of yet is forgotten for it.
+func TestAcknowledgedOperationsMakeRoomFirst(t *testing.T) {
+	t.Parallel()
+	s, env := machine(t), numbered()
+	known := func(id string) bool { _, is := s.Operation(id); return is }
+	one := func(id string) Identified {
+		return Identified{ID: id, Type: "RESERVE", Digest: id, Operations: ops(reserve(mib(0.001, "a")))}
+	}
+	s = mustApply(t, s, env, one("untold"))
+	for i := range MaxOperations + 100 {
+		id := fmt.Sprint("told-", i)
+		s = mustApply(t, s, env, one(id))
+		s = mustApply(t, s, env, Acknowledge{ID: id})
+	}
+	if !known("untold") || known("told-0") || !known(fmt.Sprint("told-", MaxOperations+99)) {
+		t.Errorf("known: untold %v, the first told %v", known("untold"), known("told-0"))
+	}
+	if n := s.operations.Len(); n != MaxOperations {
+		t.Errorf("%d are kept, want %d", n, MaxOperations)
+	}
+}
