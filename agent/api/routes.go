@@ -43,6 +43,8 @@ var routes = []route{
 	{"PATCH", "/v1/volumes/{ref...}", []string{"dry_run"}, wire.ResizeVolume{}, wire.Volume{}, withBody((*Server).resize)},
 	{"DELETE", "/v1/volumes/{ref...}", []string{"wait", "dry_run"}, nil, wire.Volume{}, (*Server).destroy},
 
+	{"GET", "/v1/usage", []string{"after", "limit"}, nil, wire.Usage{}, walking((*Server).usage)},
+
 	{"GET", "/v1/tasks", []string{"after", "limit", "fields"}, nil, wire.Tasks{}, (*Server).tasks},
 	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
 	{"GET", "/v1/tasks/{task}", nil, nil, wire.Task{}, (*Server).task},

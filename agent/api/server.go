@@ -39,6 +39,7 @@ type Agent interface {
 // Options are what a Server is made of. Agent must be set.
 type Options struct {
 	Agent   Agent
+	Gauge   Gauge // nil knows nothing
 	Log     *slog.Logger
 	Version string        // of the program, for the status
 	Group   string        // whose members may ask, besides root and the agent's own user
@@ -57,6 +58,7 @@ type Options struct {
 // Server serves one agent. Its methods may be called at the same time.
 type Server struct {
 	agent   Agent
+	gauge   Gauge
 	log     *slog.Logger
 	version string
 	started time.Time
@@ -102,7 +104,7 @@ const (
 // New makes a Server of an agent that runs.
 func New(o Options) *Server {
 	s := &Server{
-		agent: o.Agent, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
+		agent: o.Agent, gauge: o.Gauge, log: o.Log, version: o.Version, started: time.Now().UTC(), timeout: o.Timeout,
 		slots: make(chan struct{}, maxRequests), large: make(chan struct{}, maxLarge), walks: make(chan struct{}, maxWalks),
 		streams: newQuota(maxStreams, maxStreams/4), mux: http.NewServeMux(),
 		principals: o.Principals, acls: o.ACLs, audit: o.Audit,

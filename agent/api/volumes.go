@@ -19,16 +19,24 @@ func (s *Server) describe(*call) (answer, error) {
 }
 
 func (s *Server) volumes(c *call) (answer, error) {
-	limit, err := c.limit()
+	limit, name, err := c.volumePage()
 	if err != nil {
 		return answer{}, err
+	}
+	return selectFields(c, wire.VolumesOf(s.agent.State(), name, limit, c.peer.view), "volumes")
+}
+
+// volumePage reads which page of volumes is asked for.
+func (c *call) volumePage() (limit int, name volume.Name, err error) {
+	if limit, err = c.limit(); err != nil {
+		return 0, name, err
 	}
 	after := c.URL.Query().Get("after")
 	name, valid := volume.ParseName(after)
 	if after != "" && !valid {
-		return answer{}, invalid("parameter after must be a volume's name, role/id, not %.64q", after)
+		return 0, name, invalid("parameter after must be a volume's name, role/id, not %.64q", after)
 	}
-	return selectFields(c, wire.VolumesOf(s.agent.State(), name, limit, c.peer.view), "volumes")
+	return limit, name, nil
 }
 
 func (s *Server) volume(c *call) (answer, error) {
@@ -37,7 +45,7 @@ func (s *Server) volume(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(wire.VolumeOf(st, v)), nil
+	return ok(s.volumeWithUsage(c.Context(), st, v)), nil
 }
 
 func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {

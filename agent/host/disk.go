@@ -53,6 +53,25 @@ func (d *disk) see(want string) volume.SeenDisk {
 	return volume.SeenDisk{Empty: found.Empty, Pool: found.UUID}
 }
 
+// enforcement says what the file system of the pool that is wanted does about sizes, as it
+// was when that was opened.
+func (d *disk) enforcement(want string) volume.Enforcement {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.pool == nil || d.found.UUID != want:
+		return volume.Enforcement{}
+	case d.mount:
+		return volume.Enforcement{Mode: volume.EnforcedHard, Why: "the file system is one volume's as a whole"}
+	case d.projects == (quota.Range{}):
+		return volume.Enforcement{Mode: volume.EnforcedNone, Why: "the agent is configured without a project_range"}
+	case d.limits == nil:
+		return volume.Enforcement{Mode: volume.EnforcedNone, Why: "it is not known what the file system can do; see the agent's log"}
+	}
+	st := d.limits.status
+	return volume.Enforcement{Mode: volume.EnforcementMode(st.Enforcement), Why: st.Why, Commands: st.Commands, Escapes: st.Escapes}
+}
+
 // open opens the pool unless the one that is wanted is open. Nobody uses one that it
 // closes, for use gives out only what is wanted, and that never changes.
 //

@@ -62,6 +62,9 @@ func (n *node) data(v *volume.Volume) string {
 // isLimited holds that a volume is in its project, and that limited to so many MiB.
 func (n *node) isLimited(t *testing.T, v *volume.Volume, size uint64) {
 	t.Helper()
+	if mode := n.State().EnforcementOf(v); mode != volume.EnforcedHard {
+		t.Errorf("enforcement of %s is shown as %q", v.Name, mode)
+	}
 	with(t, n.dir, func(q *quota.Quota) error {
 		u, err := q.Usage(v.Project)
 		if err != nil || v.Project == 0 || u.LimitBytes != size*mib {
@@ -234,6 +237,9 @@ func TestLimitsAreNotNeeded(t *testing.T) {
 		n.reserve(t)
 		n.must(t, creation("data", 8, true))
 		n.must(t, use("writer", "data", "", resource.RW))
+		if root, _ := n.State().Disk(""); root.Enforcement.Mode != volume.EnforcedNone || root.Enforcement.Why == "" {
+			t.Errorf("enforcement is shown as %+v", root.Enforcement)
+		}
 		file := filepath.Join(dir, "sandboxes", "writer", "data", "file")
 		if written, err := mounttest.Fill(t, file, 10*mib); err != nil {
 			t.Errorf("%d bytes were written, then %v", written, err)

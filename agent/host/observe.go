@@ -22,6 +22,7 @@ func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen 
 		d, ok := h.disks[u.Disk]
 		if want, known := s.Disk(u.Disk); ok && known {
 			seen.Disk = d.see(want.Pool)
+			seen.Disk.Enforcement = d.enforcement(want.Pool)
 			h.reportUnknown(s, d, want.Pool)
 		}
 		if u.Disk == "" {

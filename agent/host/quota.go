@@ -15,7 +15,7 @@ import (
 // limits is what the file system of a pool does about sizes.
 type limits struct {
 	quota  *quota.Quota
-	status quota.Status // when the disk was looked at last
+	status quota.Status // when the pool was opened; switching limits on takes a mount or a restart of the agent
 	cursor uint32       // where the next project is looked for; guarded by the disk's mu
 }
 

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tenon/agent/resource"
@@ -27,10 +29,12 @@ var (
 	diskFreeDesc  = desc("disk_unreserved_bytes", "Space of a disk that is reserved to nobody.", "disk")
 	diskOpenDesc  = desc("disk_uncarved_bytes", "Space of a disk that no volume is made of.", "disk")
 	diskUpDesc    = desc("disk_available", "Whether a disk is there.", "disk")
+	diskHardDesc  = desc("disk_limits_enforced", "Whether a write beyond the size of a volume fails.", "disk")
 
 	volumesDesc  = desc("volumes", "Volumes by phase.", "phase")
 	carvedDesc   = desc("volumes_size_bytes", "Sizes of all volumes together.")
 	sizeDesc     = desc("volume_size_bytes", "Size of a volume, which is its limit.", "volume")
+	usedDesc     = desc("volume_used_bytes", "What a volume takes of its disk, where the file system counts it.", "volume")
 	holdersDesc  = desc("volume_holders", "Tasks that hold a volume.", "volume")
 	unlistedDesc = desc("volumes_unlisted", "Volumes that have no series of their own because there are too many, or may not be seen.")
 )
@@ -64,17 +68,36 @@ func (n *named) Describe(chan<- *prometheus.Desc) {}
 // Collect reads one version.
 func (n *named) Collect(out chan<- prometheus.Metric) {
 	s, g := n.agent.State(), gauges(out)
-	listed, unlisted := 0, 0
+	var listed []*volume.Volume
+	unlisted := 0
 	for v := range s.Volumes(volume.Name{}) {
-		if listed == maxVolumes || !n.view.Volume(v) {
+		if len(listed) == maxVolumes || !n.view.Volume(v) {
 			unlisted++
 			continue
 		}
-		listed++
+		listed = append(listed, v)
 		g.set(sizeDesc, bytes(v.Size), v.Name.String())
 		g.set(holdersDesc, float64(len(s.Holders(v.UUID))), v.Name.String())
 	}
 	g.set(unlistedDesc, float64(unlisted))
+	g.used(n.agent, listed)
+}
+
+// used asks for what volumes take. What is not known has no series.
+func (g gauges) used(a Agent, listed []*volume.Volume) {
+	if len(listed) == 0 {
+		return // none would be all
+	}
+	ids := make([]volume.UUID, len(listed))
+	for i, v := range listed {
+		ids[i] = v.UUID
+	}
+	used, _ := a.Usage(context.Background(), ids...) // what an error leaves out is not known
+	for _, v := range listed {
+		if u, counted := used[v.UUID]; counted {
+			g.set(usedDesc, float64(u.Bytes), v.Name.String())
+		}
+	}
 }
 
 // gauges is where the metrics of a scrape go.
@@ -125,6 +148,7 @@ func (g gauges) disks(s *volume.State) {
 		g.set(diskFreeDesc, bytes(s.Free(d.Key, nil)), name)
 		g.set(diskOpenDesc, bytes(uncarved[d.Key]), name)
 		g.set(diskUpDesc, truth(!bad), name)
+		g.set(diskHardDesc, truth(d.Enforcement.Mode == volume.EnforcedHard), name)
 	}
 }
 

@@ -9,6 +9,7 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tenon/agent"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
@@ -75,6 +77,8 @@ type Agent interface {
 	State() *volume.State
 	// Health is nil while the agent can do its work.
 	Health() error
+	// Usage is what volumes take of their disks, where that is counted.
+	Usage(ctx context.Context, ids ...volume.UUID) (map[volume.UUID]agent.Usage, error)
 }
 
 // Watch shows an agent from now on; once.

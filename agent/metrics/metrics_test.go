@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -72,6 +73,7 @@ func TestAScrapeTellsWhatThereIsAndWhatWasDone(t *testing.T) {
 		`tenon_volume_size_bytes{volume="web/data"} 6.7108864e+07`, `tenon_volume_holders{volume="web/data"} 2`, "tenon_volumes_unlisted 0",
 		`tenon_disk_total_bytes{disk="root"} 4.294967296e+09`, `tenon_disk_unreserved_bytes{disk="root"} 4.190109696e+09`,
 		`tenon_disk_uncarved_bytes{disk="root"} 4.22785843`, `tenon_disk_available{disk="PATH:/mnt/d1"} 1`,
+		`tenon_disk_limits_enforced{disk="root"} 0`,
 		`tenon_operation_duration_seconds_count{operation="attach",outcome="ok"} 2`,
 		`tenon_operation_duration_seconds_count{operation="destroy",outcome="in_use"} 1`,
 		`tenon_step_duration_seconds_count{outcome="ok",step="publish"} 1`,
@@ -116,7 +118,10 @@ func TestVolumesBeyondTheLimitAreCountedOnly(t *testing.T) {
 	if n := strings.Count(text, "\ntenon_volume_size_bytes{"); n != 1000 {
 		t.Errorf("%d volumes have series, want 1000", n)
 	}
-	for _, want := range []string{"tenon_volumes_unlisted 5", `tenon_volumes{phase="ready"} 1005`, `tenon_faults{kind="lost",unit="volume"} 1`, "tenon_healthy 0"} {
+	if n := strings.Count(text, "\ntenon_volume_used_bytes{"); n != 999 {
+		t.Errorf("what %d volumes take is told, want 999, that of one not being known", n)
+	}
+	for _, want := range []string{"tenon_volumes_unlisted 5", `tenon_volume_used_bytes{volume="web/v0007"} 7`, `tenon_volumes{phase="ready"} 1005`, `tenon_faults{kind="lost",unit="volume"} 1`, "tenon_healthy 0"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
@@ -128,6 +133,17 @@ type still struct{ state *volume.State }
 
 func (s still) State() *volume.State { return s.state }
 func (s still) Health() error        { return volume.ErrJournal }
+
+// Usage counts what is in each volume that is asked for but the first.
+func (s still) Usage(_ context.Context, ids ...volume.UUID) (map[volume.UUID]agent.Usage, error) {
+	used := map[volume.UUID]agent.Usage{}
+	for i, id := range ids {
+		if id != "u0" {
+			used[id] = agent.Usage{Bytes: resource.Bytes(i)}
+		}
+	}
+	return used, nil
+}
 
 // troubled is an agent of which a volume is lost, and masters are.
 func troubled() *metrics.Metrics {

@@ -119,6 +119,8 @@ type Disk struct {
 	// Parts are how the configuration divides Total: unreserved, or reserved statically to a
 	// role. A disk without any is all unreserved. Configured, never stored.
 	Parts []Part `json:"-"`
+
+	Enforcement Enforcement `json:"-"` // observed, never stored
 }
 
 // parts are the disk's Parts, with those of a disk that has none.

@@ -41,6 +41,8 @@ type SeenDisk struct {
 	Empty   bool   // no marker, and nothing else
 	Pool    string // UUID in the marker
 
+	Enforcement Enforcement // of sizes; of the pool that should be there
+
 	// Leftover, of the root disk, are sandboxes that the agent made in an earlier boot for
 	// tasks that the state does not know: a power cut has taken their records, which nobody
 	// waits for. One of the running boot is none, for its task may be alive.
@@ -64,7 +66,7 @@ type SeenVolume struct {
 
 	// Of a volume with a project, on a file system that enforces limits.
 	Unlimited bool // it is not limited to its size
-	Limited   bool // its project still has a limit
+	Limited   bool // its project still has a limit, or something in it
 }
 
 // SeenTask is what was observed of a task.

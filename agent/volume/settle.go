@@ -47,10 +47,10 @@ func settleDisk(s *State, d *Disk, seen SeenDisk, now time.Time) []Change {
 	case seen.Missing != "":
 		return s.Faulty(u, ErrUnavailable, seen.Missing, now)
 	case seen.Pool == d.Pool && d.Phase == Ready:
-		return s.sound(u)
+		return append(s.sound(u), settleEnforcement(d, seen.Enforcement)...)
 	case seen.Pool == d.Pool:
 		ready := *d
-		ready.Phase = Ready
+		ready.Phase, ready.Enforcement = Ready, seen.Enforcement
 		return append(s.sound(u), Change{Disk: &ready})
 	case seen.Pool == "" && d.Phase == Creating && seen.Empty:
 		return nil // about to be formatted

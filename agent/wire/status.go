@@ -29,8 +29,8 @@ type Status struct {
 }
 
 // Disk is a source of space. Reserved counts all that is reserved, and Carved the part
-// of it that volumes are made of; Total is Reserved + Free, as configured. Of a disk that
-// is no longer configured, Total is what is reserved.
+// of it that volumes are made of; Total is Reserved + Free, as configured. A disk that is
+// no longer configured, on which nothing can be, is not shown.
 type Disk struct {
 	Name     string         `json:"name"` // "root", "PATH:/mnt/d1"
 	Key      string         `json:"key"`  // the name, but empty for the root disk
@@ -41,6 +41,18 @@ type Disk struct {
 	Carved   resource.Bytes `json:"carved"`
 	Free     resource.Bytes `json:"free"`
 	Fault    *Fault         `json:"fault,omitempty"`
+
+	// Enforcement is what the file system does about the sizes of volumes; none while the
+	// disk was not seen.
+	Enforcement *Enforcement `json:"enforcement,omitempty"`
+}
+
+// Enforcement is what a file system does about the sizes of volumes.
+type Enforcement struct {
+	Mode     volume.EnforcementMode `json:"mode"`
+	Why      string                 `json:"why,omitempty"`
+	Commands []string               `json:"commands,omitempty"` // switch it on, as root
+	Escapes  []string               `json:"escapes,omitempty"`  // how a task may get around it
 }
 
 // Reservation is space of one disk that is reserved in one way and not carved.
@@ -116,34 +128,24 @@ func disksOf(s *volume.State) []Disk {
 	}
 	for d := range s.Disks() {
 		if d.Absent {
-			d = &volume.Disk{Key: d.Key, Pool: d.Pool, Phase: d.Phase, Total: uncarved[d.Key] + carved(s, d.Key)}
+			continue // not configured any more, and nothing is on it
 		}
 		total, free := d.Total.Bytes(), s.Free(d.Key, nil).Bytes()
 		list = append(list, Disk{
 			Name: volume.DiskName(d.Key), Key: d.Key, Pool: d.Pool, Phase: d.Phase,
 			Total: total, Reserved: total - free, Carved: total - uncarved[d.Key].Bytes(), Free: free,
-			Fault: faultOf(s, volume.UnitOfDisk(d.Key)),
+			Fault: faultOf(s, volume.UnitOfDisk(d.Key)), Enforcement: enforcementOf(d.Enforcement),
 		})
 	}
 	slices.SortFunc(list, func(a, b Disk) int { return cmp.Compare(a.Key, b.Key) })
 	return list
 }
 
-// carved is the space that volumes of a disk take. It walks all volumes: for a disk
-// that is no longer configured, as nothing else says how large it was.
-func carved(s *volume.State, disk string) (sum resource.Scalar) {
-	add := func(v *volume.Volume) {
-		if v.Disk == disk {
-			sum += v.Size
-		}
+func enforcementOf(e volume.Enforcement) *Enforcement {
+	if e.Mode == "" {
+		return nil
 	}
-	for v := range s.Volumes(volume.Name{}) {
-		add(v)
-	}
-	for v := range s.Tombstones() {
-		add(v)
-	}
-	return sum
+	return &Enforcement{Mode: e.Mode, Why: e.Why, Commands: e.Commands, Escapes: e.Escapes}
 }
 
 func reservationsOf(s *volume.State, view View) []Reservation {

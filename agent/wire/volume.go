@@ -31,6 +31,15 @@ type Volume struct {
 	CanDestroy    bool              `json:"can_destroy"` // a request to destroy it would be taken
 	Why           string            `json:"why"`         // one sentence: how it is, and what keeps it so
 	Resource      resource.Resource `json:"resource"`    // the same as Mesos says it
+
+	Enforcement volume.EnforcementMode `json:"enforcement,omitempty"` // hard: a write beyond its size fails; none: it does not
+	Used        *Used                  `json:"used,omitempty"`        // where one volume is asked for, and its file system counts
+}
+
+// Used is what a volume takes of its disk, as the file system has counted it.
+type Used struct {
+	Bytes  resource.Bytes `json:"bytes"`
+	Inodes uint64         `json:"inodes,omitempty"` // none where they are not counted
 }
 
 // Owner is whom a volume's directory was made for.
@@ -72,7 +81,7 @@ func VolumeOf(s *volume.State, v *volume.Volume) Volume {
 		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
 		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
 		Holders:  holdersOf(hs),
-		Resource: s.Resource(v),
+		Resource: s.Resource(v), Enforcement: s.EnforcementOf(v),
 	}
 	w.References = len(w.Holders)
 	unavailable := w.faulty(volume.ErrUnavailable)

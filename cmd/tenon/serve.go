@@ -57,7 +57,7 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	}
 	crash, arm := crashHook()
 	meter := metrics.New(version())
-	a, err := agent.Start(ctx, agent.Options{Kernel: h, Journal: journal, Boot: boot, Disks: disks, Meter: meter,
+	a, err := agent.Start(ctx, agent.Options{Kernel: h, Gauge: h, Journal: journal, Boot: boot, Disks: disks, Meter: meter,
 		Host: volume.HostInfo{Resources: cfg.Others(), Attributes: cfg.Attributes}, Log: log, Crash: crash})
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func listen(ctx context.Context, d daemon) (err error) {
 	plugin.passed = lns.csi
 	told := func() []wire.Master { return toldOf(masters) }
 	d.meter.WatchMasters(told)
-	srv := api.New(api.Options{Agent: d.Agent, Group: d.cfg.Group, Version: version(), Timeout: d.cfg.RequestTimeout, Log: d.log,
+	srv := api.New(api.Options{Agent: d.Agent, Gauge: d.Agent, Group: d.cfg.Group, Version: version(), Timeout: d.cfg.RequestTimeout, Log: d.log,
 		Principals: d.cfg.Principals, ACLs: d.cfg.ACLs, Audit: d.audit, Token: token,
 		Masters: told, Metrics: d.meter.Handler, Count: d.meter.Request})
 	return d.run(ctx, srv, lns, masters.Run, plugin)

@@ -1,0 +1,49 @@
+package volume
+
+import "slices"
+
+// Enforcement is what the file system of a disk does about the sizes of volumes. It is
+// observed and never stored; the zero value is that of a disk that was not seen yet.
+type Enforcement struct {
+	Mode     EnforcementMode
+	Why      string   // one sentence: why nothing is enforced, or what should be known where it is
+	Commands []string // switch it on, as root, one after the other; none where it is on or can't be
+	Escapes  []string // how a task may get around it
+}
+
+// EnforcementMode says what becomes of a write beyond the size of a volume.
+type EnforcementMode string
+
+// The modes: the write fails, or nothing stops it.
+const (
+	EnforcedHard EnforcementMode = "hard"
+	EnforcedNone EnforcementMode = "none"
+)
+
+func (e Enforcement) equal(o Enforcement) bool {
+	return e.Mode == o.Mode && e.Why == o.Why && slices.Equal(e.Commands, o.Commands) && slices.Equal(e.Escapes, o.Escapes)
+}
+
+// EnforcementOf says whether a volume is held to its size: where its disk does so, unless it
+// was made without a project. A MOUNT disk ends where its volume does. It is empty while the
+// disk was not seen.
+func (s *State) EnforcementOf(v *Volume) EnforcementMode {
+	d, ok := s.Disk(v.Disk)
+	switch {
+	case !ok:
+		return ""
+	case d.Enforcement.Mode == EnforcedHard && v.Project == 0 && !d.indivisible():
+		return EnforcedNone
+	}
+	return d.Enforcement.Mode
+}
+
+// settleEnforcement notes what a disk's file system does about sizes.
+func settleEnforcement(d *Disk, seen Enforcement) []Change {
+	if d.Enforcement.equal(seen) {
+		return nil
+	}
+	now := *d
+	now.Enforcement = seen
+	return []Change{{Disk: &now, Passing: true}}
+}
