@@ -58,7 +58,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		agentCommand(), runCommand(),
 		reserveCommand(), unreserveCommand(), volumeCommand(), attachCommand(), detachCommand(), taskCommand(),
-		statusCommand(), resourcesCommand(), explainCommand(), opCommand(),
+		statusCommand(), doctorCommand(), resourcesCommand(), explainCommand(), opCommand(),
 		checkpointCommand(), configCommand(), completionCommand(), versionCommand(), exitCodesCommand(), helpCommand(),
 	}
 }

@@ -79,6 +79,10 @@ var hasQuotactlFD = sync.OnceValue(func() bool {
 	return errno == unix.EBADF
 })
 
+// HasQuotactlFD says whether the kernel has quotactl_fd(2) (Linux 5.14), with which no path
+// of a device is needed.
+func HasQuotactlFD() bool { return hasQuotactlFD() }
+
 // ctl is quotactl(2) about project quotas.
 func (p projects) ctl(cmd uintptr, id uint32, arg unsafe.Pointer) error {
 	cmd = cmd<<8 | prjQuota
