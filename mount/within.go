@@ -1,9 +1,11 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -268,13 +270,13 @@ func (v *visit) open(proc *os.File) (err error) {
 		}
 	}
 	v.root, err = sys.Openat(proc, "root", openPath)
-	return ended(err)
+	return ended(proc, err)
 }
 
 // openNamespace opens the namespace, unless it is everybody's.
 func (v *visit) openNamespace(proc *os.File) (err error) {
 	if v.ns, err = sys.Openat(proc, "ns/mnt", unix.O_RDONLY); err != nil {
-		return ended(err)
+		return ended(proc, err)
 	}
 	for _, common := range []string{"/proc/thread-self/ns/mnt", "/proc/1/ns/mnt"} {
 		same, err := sys.Same(v.ns, common)
@@ -289,19 +291,39 @@ func (v *visit) openNamespace(proc *os.File) (err error) {
 		return err
 	}
 	v.mounts, err = sys.Openat(proc, "mountinfo", unix.O_RDONLY)
-	return ended(err)
+	return ended(proc, err)
 }
 
 // ended turns what /proc says of a process that has none of it any more into ESRCH, and says
-// why it shows nothing of one that it knows (ptrace(2), access mode checking).
-func ended(err error) error {
+// why it shows nothing of one that it knows (ptrace(2), access mode checking). One that is
+// just ending is denied to everybody for a moment.
+func ended(proc *os.File, err error) error {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission) && isEnding(proc):
 		return fmt.Errorf("%w: %w", unix.ESRCH, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this needs CAP_SYS_PTRACE in the user namespace of the process: %w", err)
 	}
 	return err
+}
+
+// isEnding reports whether a process is past its last instruction: its flags have PF_EXITING,
+// which everybody may see (proc_pid_stat(5), field 9), or it has no entry any more.
+func isEnding(proc *os.File) bool {
+	const exiting = 0x4
+	f, err := sys.Openat(proc, "stat", unix.O_RDONLY)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	_, after, found := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ") // a name may hold anything
+	fields := strings.Fields(after)
+	if err != nil || !found || len(fields) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return err != nil || flags&exiting != 0
 }
 
 // isForeign reports whether the namespace belongs to another user namespace than the caller's.
