@@ -106,11 +106,28 @@ func (s *Session) recorded(st *volume.State) (ids []string) {
 		if op.State != volume.OperationPending {
 			break
 		}
-		if id, ours := strings.CutPrefix(op.ID, s.prefix); ours {
+		if id, ours := s.ours(op); ours {
 			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+// ours gives the id of an order, if an operation is one of this master's. An id alone proves
+// nothing: whoever may ask the agent may have chosen one that looks like a master's.
+func (s *Session) ours(op *volume.OperationStatus) (id string, ours bool) {
+	id, named := strings.CutPrefix(op.ID, s.prefix)
+	return id, named && op.Principal == s.node.About().Principal
+}
+
+// recordOf finds what is recorded of an order of this master.
+func (s *Session) recordOf(st *volume.State, id string) (*volume.OperationStatus, bool) {
+	op, known := st.Operation(s.prefix + id)
+	if !known {
+		return nil, false
+	}
+	_, ours := s.ours(op)
+	return op, ours
 }
 
 func ring(bell chan struct{}) {
@@ -167,7 +184,7 @@ func (s *Session) Take(data []byte, key string) bool {
 		s.tell(o, refusal(o.id, err))
 		return true
 	}
-	if old, done := st.Operation(s.prefix + o.id); done && old.Digest == o.digest {
+	if old, done := s.recordOf(st, o.id); done && old.Digest == o.digest {
 		s.forget(o.id)
 		if old.Acknowledged {
 			s.tell(o, resultOf(o.id, old))
@@ -209,7 +226,7 @@ func (s *Session) carryOut(ctx context.Context, o order) error {
 	limited, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
 	err := o.apply(limited, s.node)
-	recorded, known := s.node.State().Operation(s.prefix + o.id)
+	recorded, known := s.recordOf(s.node.State(), o.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.ringBoth()
@@ -272,7 +289,7 @@ func (s *Session) Results(st *volume.State) []Result {
 	defer s.mu.Unlock()
 	list := []Result{}
 	for op := range st.Operations() {
-		id, ours := strings.CutPrefix(op.ID, s.prefix)
+		id, ours := s.ours(op)
 		_, newer := s.told[id]
 		if _, busy := s.atWork[id]; ours && !newer && !busy && !op.Acknowledged {
 			list = append(list, resultOf(id, op))
@@ -295,7 +312,7 @@ func (s *Session) Acknowledge(ctx context.Context, ids ...string) error {
 	s.mu.Lock()
 	for _, id := range ids {
 		s.forget(id)
-		op, known := st.Operation(s.prefix + id)
+		op, known := s.recordOf(st, id)
 		if known && op.State != volume.OperationPending && !op.Acknowledged {
 			ops = append(ops, volume.Acknowledge{ID: op.ID})
 		}
@@ -305,8 +322,10 @@ func (s *Session) Acknowledge(ctx context.Context, ids ...string) error {
 		return nil
 	}
 	_, err := s.node.Ask(ctx, agentRequest(ops...))
-	if errors.Is(err, volume.ErrNotFound) {
-		return nil // made room meanwhile; the others are told, and acknowledged, again
+	for _, passing := range []error{volume.ErrNotFound, volume.ErrPending, volume.ErrForbidden} {
+		if errors.Is(err, passing) {
+			return nil // made room meanwhile, or the rules have changed; the others are told, and acknowledged, again
+		}
 	}
 	return err
 }

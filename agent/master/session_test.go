@@ -109,6 +109,27 @@ func TestAMasterSeesAndAcknowledgesNothingOfAnother(t *testing.T) {
 	}
 }
 
+// Whoever may ask the agent may choose an id that looks like an order of a master.
+func TestAnIDOfAMasterInOtherHandsIsNoneOfItsOrders(t *testing.T) {
+	t.Parallel()
+	s, n := open(t, agenttest.NewKernel())
+	if _, err := n.Do(t.Context(), volume.Identified{ID: "m:victim", Type: "RESERVE", Digest: "d", Principal: "bob", Operations: []volume.Operation{
+		volume.Reserve{Resources: reserved("web", 1)}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Acknowledge(t.Context(), "victim"); err != nil {
+		t.Fatal(err)
+	}
+	op, _ := n.State().Operation("m:victim")
+	if all := s.Results(n.State()); len(all) > 0 || op.Acknowledged {
+		t.Errorf("results %+v, acknowledged %v", all, op.Acknowledged)
+	}
+	s.Take(mastertest.Order(n.State().Agent, "victim", mastertest.Reserve(1)), "")
+	if r := result(t, s, n, "victim"); r.State != master.OperationError || r.Kind != "exists" {
+		t.Errorf("the order that finds its id taken: %+v", r)
+	}
+}
+
 func TestOrdersThatWaitAreLimited(t *testing.T) {
 	t.Parallel()
 	k := agenttest.NewKernel()
