@@ -95,7 +95,7 @@ func (c *connection) answerOn(ctx context.Context, bell <-chan struct{}) error {
 // round looks at all orders once: it takes those that are new and answers those that have
 // ended. It says whether there may be more to do at once.
 func (c *connection) round(ctx context.Context) (more bool, err error) {
-	r := round{connection: c, ended: map[string]master.Result{}, there: map[string]int64{}}
+	r := round{connection: c, ended: map[string]master.Result{}, there: map[string]int64{}, listed: map[string]bool{}}
 	for _, result := range c.Results(c.node.State()) {
 		if result.Final() {
 			r.ended[result.ID] = result
@@ -113,22 +113,26 @@ func (c *connection) round(ctx context.Context) (more bool, err error) {
 // round is one look at all orders.
 type round struct {
 	*connection
-	ended map[string]master.Result // as it was before the look
-	there map[string]int64         // orders that were taken, with their revisions
-	full  bool                     // no more are taken
-	more  bool                     // something was done
+	ended  map[string]master.Result // as it was before the look
+	listed map[string]bool          // orders that are there, taken or not, and were not answered
+	there  map[string]int64         // orders that were taken, with their revisions
+	full   bool                     // no more are taken
+	more   bool                     // something was done
 }
 
 // meet takes an order at its revision, or answers it.
 func (r *round) meet(ctx context.Context, id string, revision int64) error {
 	result, ended := r.ended[id]
+	r.listed[id] = true
 	switch taken := r.taken[id] == revision; {
 	case id == "" || len(id) > maxKey:
 		r.node.Contact(fmt.Errorf("an order with an id of %d bytes was removed", len(id)))
 		return r.remove(ctx, r.base+"orders/"+id)
 	case taken && ended:
 		r.more = true
-		return r.answer(ctx, result, revision)
+		answered, err := r.answer(ctx, result, revision)
+		r.listed[id] = !answered
+		return err
 	case taken:
 		r.there[id] = revision
 		return nil
@@ -143,11 +147,12 @@ func (r *round) meet(ctx context.Context, id string, revision int64) error {
 }
 
 // acknowledge acknowledges results of which the order is not there any more: it was answered, in
-// this round or in an earlier run, or the master has withdrawn it.
+// this round or in an earlier run, or the master has withdrawn it. An order that is there and was
+// not looked at, for want of room, must not be forgotten: it would be done again.
 func (r *round) acknowledge(ctx context.Context) error {
 	var ids []string
 	for id := range r.ended {
-		if _, there := r.there[id]; !there {
+		if !r.listed[id] {
 			ids = append(ids, id)
 		}
 	}
@@ -172,25 +177,25 @@ func (c *connection) take(ctx context.Context, id string) (bool, error) {
 }
 
 // answer tells what became of an order and removes it, at once; where it is there no more or
-// is another one meanwhile, nothing is told.
+// is another one meanwhile, nothing is told, and it returns false.
 //
 // Crash: before the transaction the order is there and is met again, with the same result;
 // after it, the agent is asked to acknowledge by the next round of any run.
-func (c *connection) answer(ctx context.Context, r master.Result, revision int64) error {
+func (c *connection) answer(ctx context.Context, r master.Result, revision int64) (bool, error) {
 	value, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	order := c.base + "orders/" + r.ID
-	_, err = limited(ctx, "answer an order", func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	done, err := limited(ctx, "answer an order", func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return c.etcd.Txn(ctx).
 			If(clientv3.Compare(clientv3.ModRevision(order), "=", revision)).
 			Then(clientv3.OpPut(c.base+"results/"+r.ID, string(value)), clientv3.OpDelete(order)).
 			Commit()
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	c.node.Contact(nil)
-	return nil
+	return done.Succeeded, nil
 }
