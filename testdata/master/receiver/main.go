@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,6 +110,9 @@ func (rc *receiver) again(nonce string) bool {
 	return before
 }
 
+// agentID is the form of an agent's identity, which names its directory here.
+var agentID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
 // take keeps a report, and answers it with the orders that have no result yet. Whatever is
 // acknowledged is in a file by then.
 func (rc *receiver) take(text []byte, compressed bool) (a answer, err error) {
@@ -122,7 +126,7 @@ func (rc *receiver) take(text []byte, compressed bool) (a answer, err error) {
 		return a, err
 	}
 	last := rc.newest[r.Agent]
-	if r.Agent != filepath.Base(r.Agent) || r.Status.Started.Equal(last.Status.Started) && r.Sequence <= last.Sequence && !r.Register {
+	if !agentID.MatchString(r.Agent) || r.Status.Started.Equal(last.Status.Started) && r.Sequence <= last.Sequence && !r.Register {
 		return a, errors.New("no agent, or a report that was overtaken")
 	}
 	rc.newest[r.Agent] = r

@@ -112,7 +112,8 @@ func TestAnOrderInAFileIsDoneOnceAndItsResultTakesItsPlace(t *testing.T) {
 func TestAReportThatIsForgedOrCameBeforeIsRefused(t *testing.T) {
 	t.Parallel()
 	rc := &receiver{dir: t.TempDir(), secret: []byte(secret), newest: map[string]report{}, seen: map[string]time.Time{}}
-	body := []byte(`{"agent":"a","sequence":1,"status":{"started":"2026-01-01T00:00:00Z"}}`)
+	const agent, other = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
+	body := []byte(`{"agent":"` + agent + `","sequence":1,"status":{"started":"2026-01-01T00:00:00Z"}}`)
 	post := func(key string, at time.Time, nonce string, body []byte) int {
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		webhook.Sign(r.Header, []byte(key), at, nonce, body)
@@ -133,7 +134,9 @@ func TestAReportThatIsForgedOrCameBeforeIsRefused(t *testing.T) {
 		{secret, time.Now(), "1", body, http.StatusForbidden},
 		{secret, time.Now(), "2", body, http.StatusConflict},
 		{secret, time.Now(), "3", bytes.Replace(body, []byte(`:1,`), []byte(`:2,`), 1), http.StatusOK},
-		{secret, time.Now(), "4", bytes.Replace(body, []byte(`"a"`), []byte(`"../a"`), 1), http.StatusConflict},
+		{secret, time.Now(), "4", bytes.Replace(body, []byte(agent), []byte(".."), 1), http.StatusConflict},
+		{secret, time.Now(), "5", bytes.Replace(body, []byte(agent), []byte("*"), 1), http.StatusConflict},
+		{secret, time.Now(), "6", bytes.Replace(body, []byte(agent), []byte(other), 1), http.StatusOK},
 	} {
 		if got := post(c.key, c.at, c.nonce, c.body); got != c.want {
 			t.Errorf("request %d is answered with %d, want %d", i, got, c.want)
