@@ -37,7 +37,7 @@ test: ## all tests of this machine; those that need root run when root
 
 fuzz: ## every fuzz target for FUZZTIME each, as many at once as there are processors
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort -u | \
-	xargs -P "$$(nproc)" -L 1 sh -c 'out=$$($(GO) test -run "^$$" -parallel 1 -fuzz "^$$1$$" -fuzztime $(FUZZTIME) "$$0" 2>&1) \
+	xargs -P "$$(nproc)" -L 1 sh -c 'out=$$($(GO) test -run "^$$" -parallel 1 -fuzz "^$$1$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$0" 2>&1) \
 	&& echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1)" || { echo "$$out"; exit 255; }'
 
 acceptance: ## the acceptance list of the specification, case by case (agent/acceptance)
