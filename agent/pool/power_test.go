@@ -94,40 +94,12 @@ func (d disk) mount() error {
 		return err
 	}
 	defer image.Close()
-	device, err := attachLoop(image)
+	device, err := mounttest.AttachLoop(image)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
 	return unix.Mount(device.Name(), d.dir, d.fstype, 0, "")
-}
-
-// attachLoop takes a free loop device, before anybody else does.
-func attachLoop(image *os.File) (*os.File, error) {
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer control.Close()
-	config := unix.LoopConfig{Fd: uint32(image.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
-	for range 100 {
-		var n int
-		if n, err = unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE); err != nil {
-			break
-		}
-		var device *os.File
-		if device, err = os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0); err != nil {
-			break
-		}
-		if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err == nil {
-			return device, nil
-		}
-		device.Close()
-		if !errors.Is(err, unix.EBUSY) {
-			break
-		}
-	}
-	return nil, fmt.Errorf("no loop device: %w", err)
 }
 
 // cut does something in the pool and then takes the power away.

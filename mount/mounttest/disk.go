@@ -81,7 +81,7 @@ func NewDisk(t testing.TB, f Filesystem) *Disk {
 	image := makeImage(t, f, filepath.Join(tmp, "image"))
 	defer image.Close()
 	var err error
-	if d.Device, err = attachLoop(image); err != nil {
+	if d.Device, err = AttachLoop(image); err != nil {
 		Skip(t, "loop", err.Error())
 	}
 	t.Cleanup(func() { d.Device.Close() })
@@ -146,8 +146,9 @@ func (d *Disk) SwitchQuotas(on bool) error {
 	return nil
 }
 
-// attachLoop takes a free loop device, before anybody else does.
-func attachLoop(image *os.File) (*os.File, error) {
+// AttachLoop takes a free loop device for an image file, before anybody else does. The device
+// lets go of the image once it is closed and nothing of it is mounted.
+func AttachLoop(image *os.File) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
