@@ -70,9 +70,6 @@ func reserve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.nameCaller(c, api); err != nil {
-		return err
-	}
 	op, err := s.reserveOf(c.String("from"), c.String("move-from"))
 	if err != nil {
 		return err
@@ -122,9 +119,6 @@ func unreserve(c *cli.Context) error {
 	api := newClient(c)
 	s, err := shareOf(c, api)
 	if err != nil {
-		return err
-	}
-	if err := s.nameCaller(c, api); err != nil {
 		return err
 	}
 	stack, err := s.stackOf(c.String("from"), !c.IsSet("principal") && !c.IsSet("label"))

@@ -52,7 +52,7 @@ func shareOf(c *cli.Context, api *client.Client) (s share, err error) {
 			s.have = append(s.have, r)
 		}
 	}
-	return s, nil
+	return s, s.nameCaller(c, api)
 }
 
 // measure makes the size what there is, where that was asked for; what says of what.
