@@ -163,9 +163,6 @@ func removeDir(root, rest string) error {
 
 // NodeExpandVolume makes a published volume larger, unless the controller has done so.
 func (s *Server) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
-	if r.GetVolumeId() != "" && r.GetVolumePath() == "" {
-		return nil, refuse(volume.ErrInvalid, "volume_path is missing")
-	}
 	st := s.agent.State()
 	v, err := s.publishedAt(st, r.GetVolumeId(), r.GetVolumePath())
 	if err != nil {
@@ -178,8 +175,12 @@ func (s *Server) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: int64(n)}, nil
 }
 
-// publishedAt finds a volume that is published at a path; otherwise it is ErrNotFound.
+// publishedAt finds a volume that is published at a path, which must be given: ErrInvalid;
+// otherwise it is ErrNotFound.
 func (s *Server) publishedAt(st *volume.State, id, path string) (*volume.Volume, error) {
+	if id != "" && path == "" {
+		return nil, refuse(volume.ErrInvalid, "volume_path is missing")
+	}
 	v, err := find(st, id)
 	if err != nil {
 		return nil, err

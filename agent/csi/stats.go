@@ -7,8 +7,6 @@ import (
 	"syscall"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-
-	"tenon/agent/volume"
 )
 
 // space is what statfs(2) says of a file system, in bytes. Beneath a project quota (ext4,
@@ -41,9 +39,6 @@ func spaceAt(path string) (space, error) {
 // otherwise the volume shares its file system with others, nothing says how much of it is its
 // own, used is left out, and available is the lesser of its size and of what the file system has.
 func (s *Server) NodeGetVolumeStats(_ context.Context, r *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
-	if r.GetVolumeId() != "" && r.GetVolumePath() == "" {
-		return nil, refuse(volume.ErrInvalid, "volume_path is missing")
-	}
 	st := s.agent.State()
 	v, err := s.publishedAt(st, r.GetVolumeId(), r.GetVolumePath())
 	if err != nil {
