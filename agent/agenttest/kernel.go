@@ -58,6 +58,8 @@ type Kernel struct {
 
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
+	// Acting, if set, is called before each step, and may hang: nothing else waits for it.
+	Acting func(volume.Step)
 	// Unknown counts looks at units that the state does not know.
 	Unknown int
 	// Measuring, if set, is called whenever an operation has what is in a volume measured, and
@@ -223,6 +225,7 @@ func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volu
 
 // Do does a step.
 func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error {
+	k.acting(step)
 	k.Lock()
 	defer k.Unlock()
 	if k.dead {
@@ -248,6 +251,15 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
 	return k.doAttachment(s, a, path.Join(t.Sandbox, a.Path), step.Kind)
+}
+
+func (k *Kernel) acting(step volume.Step) {
+	k.Lock()
+	f := k.Acting
+	k.Unlock()
+	if f != nil {
+		f(step)
+	}
 }
 
 func (k *Kernel) doVolume(p *Pool, v *volume.Volume, kind volume.StepKind) error {

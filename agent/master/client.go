@@ -26,7 +26,8 @@ type Client interface {
 type Node interface {
 	// About tells whose client it is and what a State does not know.
 	About() About
-	// Ask is that of the agent, as the master's principal. It waits while too much is asked.
+	// Ask is that of the agent, as the master's principal. It waits while too much is asked,
+	// unless it is only to acknowledge.
 	Ask(ctx context.Context, r agent.Request) (*volume.State, error)
 	// State is the newest version.
 	State() *volume.State

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,8 +66,14 @@ func (n *node) Watch(ctx context.Context, after uint64) (*volume.State, error) {
 	return n.agent.Watch(ctx, after)
 }
 
-// Ask asks the agent as the master's principal, when it is the master's turn.
+// Ask asks the agent as the master's principal, when it is the master's turn. What only
+// acknowledges has its turn at once, so that a master is told of orders that hang; orders after
+// it pay for it. There cannot be more of it than of orders.
 func (n *node) Ask(ctx context.Context, r agent.Request) (*volume.State, error) {
+	if acknowledges(r.Operations) {
+		n.debt(len(r.Operations))
+		return n.ask(ctx, r)
+	}
 	select {
 	case n.slots <- struct{}{}:
 		defer func() { <-n.slots }()
@@ -78,6 +85,17 @@ func (n *node) Ask(ctx context.Context, r agent.Request) (*volume.State, error) 
 		n.debt(-operations)
 		return nil, err
 	}
+	return n.ask(ctx, r)
+}
+
+func acknowledges(ops []volume.Operation) bool {
+	return !slices.ContainsFunc(ops, func(op volume.Operation) bool {
+		_, is := op.(volume.Acknowledge)
+		return !is
+	})
+}
+
+func (n *node) ask(ctx context.Context, r agent.Request) (*volume.State, error) {
 	r.Allow = n.acls.For(n.member.Principal)
 	s, err := n.agent.Ask(ctx, r)
 	n.note(r, err)

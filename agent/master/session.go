@@ -19,6 +19,7 @@ const (
 	maxOrders   = 64  // accepted that have not ended
 	maxRefusals = 256 // told until they are acknowledged, or until there are as many newer ones
 	orderTime   = time.Minute
+	noteTime    = 10 * time.Second // for an acknowledgement
 )
 
 // Session is one connection of a client: its pace of reporting and the orders that came by
@@ -305,12 +306,13 @@ func (s *Session) Results(st *volume.State) []Result {
 }
 
 // Acknowledge notes that the master knows what became of these orders. Ids of none, and of
-// those at work, are passed over.
+// those at work, are passed over. It waits for no order. An acknowledgement that the agent has not
+// noted within ten seconds is dropped: the master is told again, and acknowledges again.
 func (s *Session) Acknowledge(ctx context.Context, ids ...string) error {
 	var ops []volume.Operation
 	st := s.node.State()
 	s.mu.Lock()
-	for _, id := range ids {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 		s.forget(id)
 		op, known := s.recordOf(st, id)
 		if known && op.State != volume.OperationPending && !op.Acknowledged {
@@ -321,10 +323,12 @@ func (s *Session) Acknowledge(ctx context.Context, ids ...string) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	_, err := s.node.Ask(ctx, agentRequest(ops...))
-	for _, passing := range []error{volume.ErrNotFound, volume.ErrPending, volume.ErrForbidden} {
+	limited, cancel := context.WithTimeout(ctx, noteTime)
+	defer cancel()
+	_, err := s.node.Ask(limited, agentRequest(ops...))
+	for _, passing := range []error{volume.ErrNotFound, volume.ErrPending, volume.ErrForbidden, context.DeadlineExceeded} {
 		if errors.Is(err, passing) {
-			return nil // made room meanwhile, or the rules have changed; the others are told, and acknowledged, again
+			return nil // made room meanwhile, the rules have changed, or it took too long; the others are told, and acknowledged, again
 		}
 	}
 	return err

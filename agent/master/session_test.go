@@ -277,6 +277,37 @@ func (c changing) Watch(ctx context.Context, _ uint64) (*volume.State, error) {
 	}
 }
 
+// busy is a node that has done an order and notes nothing more.
+type busy struct{ changing }
+
+func (busy) About() master.About { return master.About{Name: "m", Principal: "master:m"} }
+func (busy) State() *volume.State {
+	return volume.Empty().With(volume.Change{Operation: &volume.OperationStatus{ID: "m:one", Principal: "master:m", State: volume.OperationFinished}})
+}
+func (busy) Ask(ctx context.Context, _ agent.Request) (*volume.State, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAnAcknowledgementThatTakesTooLongIsLeftForTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		n := busy{}
+		s := master.Open(ctx, n, master.Config{})
+		begin := time.Now()
+		if err := s.Acknowledge(ctx, "one"); err != nil || time.Since(begin) != 10*time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+		if told := s.Results(n.State()); len(told) != 1 || told[0].ID != "one" {
+			t.Errorf("there are the results %+v", told)
+		}
+		end()
+		if err := s.Wait(); !errors.Is(err, context.Canceled) {
+			t.Errorf("lost by %v", err)
+		}
+	})
+}
+
 func TestAReportIsTheJSONOfItsType(t *testing.T) {
 	t.Parallel()
 	s, n := open(t, agenttest.NewKernel())

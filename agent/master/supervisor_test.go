@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -194,7 +195,7 @@ func TestAFloodOfOrdersWaits(t *testing.T) {
 			for range 100 {
 				all.Go(func() {
 					for ctx.Err() == nil {
-						_, _ = n.Ask(ctx, agentRequest(volume.Acknowledge{ID: "x"}))
+						_, _ = n.Ask(ctx, agentRequest(volume.Reserve{}))
 					}
 				})
 			}
@@ -207,6 +208,46 @@ func TestAFloodOfOrdersWaits(t *testing.T) {
 		}
 		if most.Load() != 16 {
 			t.Errorf("%d were at work at once, want 16", most.Load())
+		}
+		end()
+	})
+}
+
+func TestWhatIsAcknowledgedWaitsForNoOrderAndOrdersPayForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var acknowledged, ordered atomic.Int64
+		hangs := still{ask: func(ctx context.Context, r agent.Request) error {
+			if _, is := r.Operations[0].(volume.Acknowledge); is {
+				acknowledged.Add(int64(len(r.Operations)))
+				return nil
+			}
+			ordered.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		_, end := supervise(t, master.Options{Agent: hangs}, func(ctx context.Context, n master.Node) error {
+			note := slices.Repeat([]volume.Operation{volume.Acknowledge{ID: "x"}}, 1000)
+			for range 3 { // more than may be asked for at once
+				if _, err := n.Ask(ctx, agentRequest(note...)); err != nil {
+					return err
+				}
+			}
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() { _, _ = n.Ask(ctx, agentRequest(volume.Reserve{})) })
+			}
+			time.Sleep(10 * time.Second)
+			_, err := n.Ask(ctx, agentRequest(note...)) // all slots are taken
+			all.Wait()
+			return err
+		})
+		time.Sleep(time.Second)
+		if a, o := acknowledged.Load(), ordered.Load(); a != 3000 || o != 0 {
+			t.Errorf("after a second there are %d acknowledgements and %d orders, want 3000 and none", a, o)
+		}
+		time.Sleep(9*time.Second + time.Millisecond)
+		if a, o := acknowledged.Load(), ordered.Load(); a != 4000 || o != 16 {
+			t.Errorf("while orders hang there are %d acknowledgements and %d orders, want 4000 and 16", a, o)
 		}
 		end()
 	})

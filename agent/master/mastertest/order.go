@@ -56,9 +56,13 @@ func ReservedBy(s *volume.State, principal string) (sum resource.Scalar) {
 }
 
 func disk(mib resource.Scalar, principal *string) resource.Resource {
+	return reservedTo("web", mib, principal)
+}
+
+func reservedTo(role string, mib resource.Scalar, principal *string) resource.Resource {
 	return resource.Resource{
 		Name: "disk", Type: resource.TypeScalar, Scalar: mib * resource.One,
-		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web", Principal: principal}},
+		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: role, Principal: principal}},
 	}
 }
 

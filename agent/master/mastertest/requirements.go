@@ -2,12 +2,14 @@ package mastertest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"tenon/agent/master"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
+	"tenon/agent/wire"
 )
 
 // requirements are what every kind must fulfil.
@@ -25,6 +27,7 @@ func requirements() []requirement {
 		{name: "an order is done once although the agent starts again", check: onceOverRestart},
 		{name: "a result is told although the agent starts again", check: toldOverRestart},
 		{name: "a reboot changes the boot and not the agent", check: reboots},
+		{name: "it goes on telling while all orders hang", check: tellsWhileOrdersHang},
 	}
 	for _, h := range []Harm{Gone, Hanging, Flooding, Lying} {
 		list = append(list, requirement{
@@ -144,13 +147,7 @@ func onceOverRestart(t *testing.T, h *host) {
 func toldOverRestart(t *testing.T, h *host) {
 	h.Report(t, h.id, func(r master.Report) bool { return true })
 	h.Order(t, h.id, "one", Order(h.id, "one", Reserve(256)))
-	for st := h.agent.State(); st.Free("", nil) == 4096*resource.One; {
-		next, err := h.agent.Watch(t.Context(), st.Version)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st = next
-	}
+	h.await(t, func(st *volume.State) bool { return st.Free("", nil) < 4096*resource.One })
 	h.restart(t, false)
 	h.want(t, "one", volume.OperationFinished, "")
 	h.wantReserved(t, 256)
@@ -163,6 +160,33 @@ func reboots(t *testing.T, h *host) {
 	h.Report(t, h.id, func(r master.Report) bool {
 		return r.Boot == "boot-2" && r.Agent == h.id && hasVolumes("data")(r) && len(r.Tasks) == 0
 	})
+}
+
+// tellsWhileOrdersHang has a result acknowledged while as many orders as may be at work hang.
+func tellsWhileOrdersHang(t *testing.T, h *host) {
+	const most = 16 // orders that are at work at once
+	h.Order(t, h.id, "first", Order(h.id, "first", Reserve(256)))
+	h.await(t, func(st *volume.State) bool {
+		op, known := st.Operation("m:first")
+		return known && op.State == volume.OperationFinished
+	})
+	goOn := h.hang()
+	defer goOn()
+	for i := range most + 4 {
+		id := fmt.Sprint("slow-", i)
+		h.Order(t, h.id, id, Order(h.id, id, Create(id, 1)))
+	}
+	h.await(t, func(st *volume.State) bool { live, _ := st.CountVolumes(); return live == most })
+	h.want(t, "first", volume.OperationFinished, "")
+	for i := range 3 { // the first of them may be told before it is acknowledged
+		role := fmt.Sprint("role-", i)
+		h.do(t, volume.Reserve{Resources: []resource.Resource{reservedTo(role, 1, nil)}})
+		h.Report(t, h.id, hasReservation(role))
+	}
+	goOn()
+	for i := range most + 4 {
+		h.want(t, fmt.Sprint("slow-", i), volume.OperationFinished, "")
+	}
 }
 
 func unharmed(t *testing.T, h *host, harm Harm) {
@@ -196,6 +220,13 @@ func hasVolumes(ids ...string) func(master.Report) bool {
 			}
 		}
 		return true
+	}
+}
+
+// hasReservation says whether a report has one of a role.
+func hasReservation(role string) func(master.Report) bool {
+	return func(r master.Report) bool {
+		return slices.ContainsFunc(r.Status.Reservations, func(one wire.Reservation) bool { return one.Role == role })
 	}
 }
 

@@ -158,6 +158,27 @@ func (h *host) do(t *testing.T, ops ...volume.Operation) {
 	}
 }
 
+// await waits until the agent's state is so.
+func (h *host) await(t *testing.T, so func(*volume.State) bool) {
+	t.Helper()
+	for st := h.agent.State(); !so(st); {
+		next, err := h.agent.Watch(t.Context(), st.Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st = next
+	}
+}
+
+// hang lets whatever makes something on the host hang, until goOn is called.
+func (h *host) hang() (goOn func()) {
+	hung := make(chan struct{})
+	h.kernel.Lock()
+	defer h.kernel.Unlock()
+	h.kernel.Acting = func(volume.Step) { <-hung }
+	return sync.OnceFunc(func() { close(hung) })
+}
+
 // want checks the result of an order.
 func (h *host) want(t *testing.T, id string, state volume.OperationState, kind string) {
 	t.Helper()
