@@ -58,17 +58,12 @@ type Host struct {
 // mount of its own unless it is shared. Disks are opened when they are looked at: one that
 // is missing is only unavailable, and the directory of the root disk is made when its pool is.
 func Open(o Options) (_ *Host, err error) {
-	h := &Host{log: o.Log, projects: o.Projects, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
-		lost: make(chan string), done: make(chan struct{})}
+	h := newHost(o)
 	defer func() {
 		if err != nil {
 			h.Close()
 		}
 	}()
-	for key, dir := range o.Disks {
-		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":"),
-			projects: o.Projects, log: o.Log}
-	}
 	if err := h.openRoots(o.SandboxRoots, sandbox.OpenRoot); err != nil {
 		return nil, err
 	}
@@ -85,6 +80,17 @@ func Open(o Options) (_ *Host, err error) {
 		h.work.Go(h.forward)
 	}
 	return h, err
+}
+
+// newHost is one that has opened nothing yet.
+func newHost(o Options) *Host {
+	h := &Host{log: o.Log, projects: o.Projects, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
+		lost: make(chan string), done: make(chan struct{})}
+	for key, dir := range o.Disks {
+		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":"),
+			projects: o.Projects, log: o.Log}
+	}
+	return h
 }
 
 func (h *Host) openRoots(paths []string, open func(string) (*sandbox.Root, error)) error {

@@ -35,7 +35,7 @@ func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen 
 	case volume.TaskUnit:
 		if t, ok := s.Task(u.Task); ok {
 			seen.Task, err = h.seeTask(t)
-			if err == nil {
+			if err == nil && h.leases != nil {
 				err = h.watch(t, seen.Task)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"tenon/agent/pool"
@@ -277,7 +276,16 @@ func (h *Host) whereMounted(t *volume.Task, a *volume.Attachment) (*sandbox.Poin
 	if point != nil {
 		_ = point.Close() // nothing was done there
 	}
-	return h.locate(filepath.Dir(m.Point), filepath.Base(m.Point))
+	return h.pointAt(m.Point)
+}
+
+// pointAt is the point at an absolute path beneath a sandbox root, whoever's sandbox it is in.
+func (h *Host) pointAt(path string) (*sandbox.Point, error) {
+	r, rel, err := h.root(path)
+	if err != nil {
+		return nil, err
+	}
+	return r.Locate(rel)
 }
 
 func (h *Host) locate(dir, path string) (*sandbox.Point, error) {

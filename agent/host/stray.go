@@ -11,14 +11,28 @@ import (
 // maxReported bounds how many unknown things are named in the log.
 const maxReported = 20
 
-// lookAround reads the mount table, the one time that this is done: mounts of volumes
-// beneath the sandbox roots that are not at the target of an attachment were moved there
-// by somebody, or are nobody's. They are remembered for the first case, and reported.
+// lookAround reads the mount table, the one time that this is done: strays are remembered
+// for attachments whose mount is not at their target, and reported.
 func (h *Host) lookAround(s *volume.State) {
-	table, err := mount.Table()
+	strays, err := h.strayMounts(s)
 	if err != nil {
 		h.log.Warn("mount table not read; mounts that were moved are not found", "err", err)
 		return
+	}
+	for _, m := range strays {
+		h.log.Warn("a volume is mounted where no attachment is", "path", m.Point)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.strays = append(h.strays, strays...)
+}
+
+// strayMounts are mounts of volumes beneath the sandbox roots that are not at the target of
+// an attachment: they were moved there by somebody, or are nobody's.
+func (h *Host) strayMounts(s *volume.State) (strays []mount.Info, err error) {
+	table, err := mount.Table()
+	if err != nil {
+		return nil, err
 	}
 	targets := map[string]bool{}
 	for t := range s.Tasks("") {
@@ -26,14 +40,12 @@ func (h *Host) lookAround(s *volume.State) {
 			targets[t.Sandbox+"/"+a.Path] = true
 		}
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for _, m := range table {
 		if _, _, err := h.root(m.Point); err == nil && !targets[m.Point] && strings.Contains(m.Root, "/live/") {
-			h.strays = append(h.strays, m)
-			h.log.Warn("a volume is mounted where no attachment is", "path", m.Point)
+			strays = append(strays, m)
 		}
 	}
+	return strays, nil
 }
 
 // listOwn reads the first sandbox root, the one time that this is done, for sandboxes

@@ -223,3 +223,51 @@ func (p *Pool) writeMarker(uuid string) error {
 	}
 	return err
 }
+
+// Unmarked says, by nil, that a directory has lost its marker and nothing else: it has none,
+// its places are there, and each of the volumes named, of which there is at least one, is
+// live with its data. It is an error otherwise, ErrForeign where there is a marker.
+func (p *Pool) Unmarked(volumes []string) error {
+	if err := p.unmarked(volumes); err != nil {
+		return fmt.Errorf("pool %s: %w", p.path, err)
+	}
+	return nil
+}
+
+func (p *Pool) unmarked(volumes []string) error {
+	_, err := p.readMarker()
+	if err == nil {
+		return fmt.Errorf("%w: it has a marker", ErrForeign)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(volumes) == 0 {
+		return errors.New("no volume is known that would prove whose it is")
+	}
+	for _, v := range volumes {
+		at, err := p.Find(v)
+		if err != nil {
+			return err
+		}
+		if !at.Data {
+			return fmt.Errorf("volume %s is not in it", v)
+		}
+	}
+	return nil
+}
+
+// Mark writes the marker of a pool that has lost it, and nothing else (see Unmarked); one
+// that has the marker already is left as it is. It is durable on return.
+func (p *Pool) Mark(uuid string, volumes []string) error {
+	if id, err := p.Identify(); err == nil && id.UUID == uuid {
+		return nil
+	}
+	if err := errors.Join(checkUUID(uuid), p.Unmarked(volumes)); err != nil {
+		return err
+	}
+	if err := run(p.formatSteps(uuid)); err != nil {
+		return fmt.Errorf("mark pool %s: %w", p.path, err)
+	}
+	return nil
+}

@@ -171,3 +171,59 @@ func FuzzAMarkerIsRefusedOrComesBackAsItWas(f *testing.F) {
 		}
 	})
 }
+
+func TestALostMarkerIsWrittenAgainOnlyWhereTheVolumesProveThePool(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		disturb func(dir string) error
+		volumes []string
+		ok      bool
+	}{
+		"its volume is there":       {volumes: []string{volA}, ok: true},
+		"one of two is not":         {volumes: []string{volA, volB}},
+		"no volume is known":        {},
+		"its volume has no data":    {disturb: func(dir string) error { return os.Remove(filepath.Join(dir, "live", volA, "data")) }, volumes: []string{volA}},
+		"nothing is mounted there":  {disturb: func(dir string) error { return os.RemoveAll(filepath.Join(dir, "live")) }, volumes: []string{volA}},
+		"another pool has it":       {disturb: marked(`{"format":1,"uuid":"` + volB + `"}`), volumes: []string{volA}},
+		"there is a damaged marker": {disturb: marked(`{`), volumes: []string{volA}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			must(t, os.MkdirAll(filepath.Join(dir, "live", volA, "data"), 0o700))
+			if c.disturb != nil {
+				must(t, c.disturb(dir))
+			}
+			root, err := os.Open(dir)
+			must(t, err)
+			defer root.Close()
+			p, err := Open(root)
+			must(t, err)
+			defer p.Close()
+			before, _ := os.ReadFile(filepath.Join(dir, markerName))
+			if err := p.Unmarked(c.volumes); (err == nil) != c.ok {
+				t.Errorf("unmarked: %v", err)
+			}
+			err = p.Mark(poolID, c.volumes)
+			if !c.ok {
+				after, _ := os.ReadFile(filepath.Join(dir, markerName))
+				if err == nil || string(after) != string(before) {
+					t.Errorf("error %v, marker %q, was %q", err, after, before)
+				}
+				return
+			}
+			must(t, err)
+			must(t, p.Mark(poolID, c.volumes)) // again
+			if id, err := p.Identify(); err != nil || id.UUID != poolID {
+				t.Errorf("pool %q, %v", id.UUID, err)
+			}
+			data, err := p.Data(volA)
+			must(t, err)
+			must(t, data.Close())
+		})
+	}
+}
+
+func marked(content string) func(dir string) error {
+	return func(dir string) error { return os.WriteFile(filepath.Join(dir, markerName), []byte(content), 0o600) }
+}

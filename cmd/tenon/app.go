@@ -58,7 +58,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		agentCommand(), runCommand(),
 		reserveCommand(), unreserveCommand(), volumeCommand(), attachCommand(), detachCommand(), taskCommand(),
-		statusCommand(), doctorCommand(), resourcesCommand(), explainCommand(), opCommand(),
+		statusCommand(), doctorCommand(), checkCommand(), resourcesCommand(), explainCommand(), opCommand(),
 		checkpointCommand(), configCommand(), completionCommand(), versionCommand(), exitCodesCommand(), helpCommand(),
 	}
 }

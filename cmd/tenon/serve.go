@@ -46,7 +46,7 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	if err != nil {
 		return err
 	}
-	h, err := host.Open(host.Options{Disks: dirs, SandboxRoots: cfg.SandboxRoots, SharedRoots: sharedRoots(cfg), CgroupParent: cfg.CgroupParent, Projects: cfg.Projects, Log: log})
+	h, err := host.Open(hostOptions(cfg, dirs, log))
 	if err != nil {
 		return err
 	}
@@ -69,6 +69,11 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	meter.Watch(a)
 	arm()
 	return listen(ctx, daemon{Agent: a, cfg: cfg, meter: meter, log: log})
+}
+
+// hostOptions are the parts of the host that are configured; dirs are those of the disks.
+func hostOptions(cfg config.Config, dirs map[string]string, log *slog.Logger) host.Options {
+	return host.Options{Disks: dirs, SandboxRoots: cfg.SandboxRoots, SharedRoots: sharedRoots(cfg), CgroupParent: cfg.CgroupParent, Projects: cfg.Projects, Log: log}
 }
 
 // makeParents makes what is missing above the agent's own directories and files: those are

@@ -85,6 +85,16 @@ func OpenShared(path string) (*Root, error) {
 	return rootAt(path, dir)
 }
 
+// OpenToLook opens a root of either kind as it is, to look at what is beneath it. A missing
+// one is fs.ErrNotExist.
+func OpenToLook(path string) (*Root, error) {
+	dir, err := mount.OpenDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("open sandbox root: %w", err)
+	}
+	return rootAt(path, dir)
+}
+
 // makeRoot makes the directory and, with mode 0755, what is missing above it.
 func makeRoot(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

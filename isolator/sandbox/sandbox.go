@@ -149,6 +149,11 @@ func (s *Sandbox) Locate(containerPath string) (*Point, error) {
 	return p, nil
 }
 
+// Locate is Sandbox.Locate of a path beneath the root, in whichever sandbox that is.
+func (r *Root) Locate(path string) (*Point, error) {
+	return (&Sandbox{dir: r.dir}).Locate(path)
+}
+
 // Find says what lies at the container path now, in a constant number of system calls.
 // Nothing there, or nothing on the way there, is no error; a symlink or a file on the
 // way is ErrNotDirectory, and a mount on the way mount.ErrMounted.

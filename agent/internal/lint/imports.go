@@ -28,7 +28,8 @@ var directions = []struct {
 	{"agent/internal/...", nil},
 	{"agent/acceptance", nil},
 	{"agent", []string{"agent/volume", "agent/resource", "checkpoint", "isolator/lease"}},
-	{"agent/host", []string{"agent", "agent/volume", "agent/resource", "agent/pool", "isolator/...", "mount"}},
+	{"agent/check", []string{"agent/volume"}},
+	{"agent/host", []string{"agent", "agent/check", "agent/volume", "agent/resource", "agent/pool", "isolator/...", "mount"}},
 	{"agent/agenttest", []string{"agent", "agent/volume", "agent/resource", "checkpoint/..."}},
 	{"agent/api", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/client", []string{"agent/wire", "agent/resource", "agent/volume"}},
@@ -37,7 +38,7 @@ var directions = []struct {
 	{"agent/master/mastertest", []string{"agent", "agent/agenttest", "agent/volume", "agent/resource", "agent/wire", "agent/master", "mount/mounttest"}},
 	{"agent/master/...", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire", "agent/master"}},
 
-	{"cmd/tenon", []string{"agent", "agent/access", "agent/resource", "agent/volume", "agent/host", "agent/config", "agent/wire",
+	{"cmd/tenon", []string{"agent", "agent/access", "agent/check", "agent/resource", "agent/volume", "agent/host", "agent/config", "agent/wire",
 		"agent/api", "agent/client", "agent/csi", "agent/master/...", "agent/metrics", "agent/pool",
 		"mount", "isolator/...", "systemd", "checkpoint"}},
 }
@@ -131,6 +132,7 @@ var restricted = []struct {
 		reason:  "commands speak to the agent through its API; only offline inspection reads the journal",
 		within:  "cmd/...",
 		allowed: map[string]string{
+			"cmd/tenon/check.go":       "compares the journal of an agent that may not run",
 			"cmd/tenon/serve.go":       "opens the journal of the agent that it starts",
 			"cmd/tenon/checkpoint*.go": "show and verify of a journal that no agent holds",
 		},

@@ -105,7 +105,7 @@ var offences = map[string]struct {
 			"mount/internal/sys/a.go": "package sys\nimport \"tenon/mount\"",
 		},
 		[]string{
-			"agent/host/a.go:5: agent/host imports agent/api; it may import agent, agent/volume, agent/resource, agent/pool, isolator/..., mount",
+			"agent/host/a.go:5: agent/host imports agent/api; it may import agent, agent/check, agent/volume, agent/resource, agent/pool, isolator/..., mount",
 			"agent/master/etcd/a.go:4: agent/master/etcd imports agent/master/webhook; it may import agent, agent/access, agent/volume, agent/resource, agent/wire, agent/master",
 			"agent/resource/a.go:2: agent/resource imports agent/volume; it may import nothing of this repository",
 			"agent/util/a.go:1: package agent/util is not in the table directions",
