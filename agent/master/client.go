@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"tenon/agent"
@@ -42,6 +43,8 @@ type Node interface {
 type About struct {
 	Name      string // of the master on this agent
 	Principal string // as which it asks
+	// Reports is how many were written since Started, in all sessions.
+	Reports *atomic.Uint64
 	wire.About
 }
 

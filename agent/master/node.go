@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -29,6 +30,8 @@ type node struct {
 	member Member
 	slots  chan struct{} // one for each Ask at work
 
+	reports atomic.Uint64 // written
+
 	mu      sync.Mutex
 	status  wire.Master // guarded by mu
 	heard   bool        // since the client was started; guarded by mu
@@ -45,7 +48,7 @@ func newNode(s *Supervisor, m Member) *node {
 
 // About tells whose client it is.
 func (n *node) About() About {
-	return About{Name: n.member.Name, Principal: n.member.Principal, About: wire.About{
+	return About{Name: n.member.Name, Principal: n.member.Principal, Reports: &n.reports, About: wire.About{
 		Version: n.version, Started: n.started, Health: n.agent.Health(), View: n.view(),
 	}}
 }

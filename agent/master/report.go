@@ -21,10 +21,10 @@ const MaxItems = 250_000
 // of two runs of the agent that with the later Started is.
 type Report struct {
 	Schema    int           `json:"schema"`
-	Agent     string        `json:"agent"` // the agent's identity, for ever
-	Boot      string        `json:"boot"`  // of the host
-	Index     uint64        `json:"index"` // version of the state; begins anew when the agent starts
-	Sequence  uint64        `json:"sequence"`
+	Agent     string        `json:"agent"`              // the agent's identity, for ever
+	Boot      string        `json:"boot"`               // of the host
+	Index     uint64        `json:"index"`              // version of the state; begins anew when the agent starts
+	Sequence  uint64        `json:"sequence"`           // counts the reports to this master since Status.Started, over all connections
 	Register  bool          `json:"register,omitempty"` // the first of a connection: what was not answered before is lost
 	Status    wire.Status   `json:"status"`
 	Results   []Result      `json:"results"` // of this master's orders that it has not acknowledged
@@ -53,11 +53,11 @@ func (s *Session) StatusOf(st *volume.State) wire.Status {
 // WriteReport writes the Report of st as JSON, one volume or task at a time, so that memory
 // holds one of them. One caller at a time.
 func (s *Session) WriteReport(w io.Writer, st *volume.State) error {
-	s.sequence++
 	start, err := json.Marshal(head{
-		Schema: Schema, Agent: st.Agent, Boot: st.Boot, Index: st.Version, Sequence: s.sequence,
-		Register: s.sequence == 1, Status: s.StatusOf(st), Results: s.Results(st),
+		Schema: Schema, Agent: st.Agent, Boot: st.Boot, Index: st.Version, Sequence: s.node.About().Reports.Add(1),
+		Register: !s.registered, Status: s.StatusOf(st), Results: s.Results(st),
 	})
+	s.registered = true
 	if err != nil {
 		return err
 	}

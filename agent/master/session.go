@@ -25,16 +25,16 @@ const (
 // Session is one connection of a client: its pace of reporting and the orders that came by
 // it. Its methods may be called at the same time, by functions that were given to Go.
 type Session struct {
-	node     Node
-	config   Config
-	prefix   string // of the ids of this master's operations
-	ctx      context.Context
-	end      context.CancelCauseFunc
-	work     sync.WaitGroup
-	due      chan struct{} // filled when something is new since the last Next
-	changed  chan struct{} // filled when an order may have a new result
-	last     time.Time     // when Next returned; of Next alone
-	sequence uint64        // of reports; of WriteReport alone
+	node       Node
+	config     Config
+	prefix     string // of the ids of this master's operations
+	ctx        context.Context
+	end        context.CancelCauseFunc
+	work       sync.WaitGroup
+	due        chan struct{} // filled when something is new since the last Next
+	changed    chan struct{} // filled when an order may have a new result
+	last       time.Time     // when Next returned; of Next alone
+	registered bool          // a report was written; of WriteReport alone
 
 	mu       sync.Mutex
 	atWork   map[string]string // digests by id of the order; guarded by mu

@@ -1,7 +1,9 @@
 package master_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -250,6 +252,41 @@ func TestWhatIsAcknowledgedWaitsForNoOrderAndOrdersPayForIt(t *testing.T) {
 			t.Errorf("while orders hang there are %d acknowledgements and %d orders, want 4000 and 16", a, o)
 		}
 		end()
+	})
+}
+
+func TestReportsAreCountedOverAllSessionsOfAMasterAndTheFirstOfEachRegisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told [2][]master.Report // by master
+		client := func(ctx context.Context, n master.Node) error {
+			s := master.Open(ctx, n, master.Config{})
+			s.Go(func(context.Context) error {
+				for range 2 {
+					var b bytes.Buffer
+					var r master.Report
+					if err := errors.Join(s.WriteReport(&b, n.State()), json.Unmarshal(b.Bytes(), &r)); err != nil {
+						return err
+					}
+					i := n.About().Name[0] - 'a'
+					told[i] = append(told[i], r)
+				}
+				return errors.New("lost")
+			})
+			return s.Wait()
+		}
+		_, end := supervise(t, master.Options{Pause: func(int) time.Duration { return time.Second }}, client, client)
+		time.Sleep(2*time.Second + time.Millisecond)
+		end()
+		for _, reports := range told {
+			if len(reports) != 6 {
+				t.Fatalf("there are %d reports of 3 sessions", len(reports))
+			}
+			for i, r := range reports {
+				if r.Sequence != uint64(i)+1 || r.Register != (i%2 == 0) || !r.Status.Started.Equal(reports[0].Status.Started) {
+					t.Errorf("report %d has the sequence %d of %v, register %v", i, r.Sequence, r.Status.Started, r.Register)
+				}
+			}
+		}
 	})
 }
 

@@ -118,7 +118,8 @@ func (d *desk) mended(ctx context.Context) error {
 // not needed any more.
 func (d *desk) accept(r master.Report) (orders map[string][]byte, done []string) {
 	d.change(func() {
-		if old := d.reports[r.Agent]; old.Status.Started.Equal(r.Status.Started) && old.Sequence >= r.Sequence && !r.Register {
+		old := d.reports[r.Agent]
+		if then := old.Status.Started.Compare(r.Status.Started); then > 0 || then == 0 && old.Sequence >= r.Sequence {
 			return // it was overtaken
 		}
 		d.reports[r.Agent] = r

@@ -1,6 +1,7 @@
 package mastertest
 
 import (
+	"sync/atomic"
 	"time"
 
 	"tenon/agent"
@@ -13,6 +14,7 @@ type Node struct {
 	*agent.Agent
 	Contacts chan error // what Contact was called with; what does not fit is dropped
 	View     wire.View
+	reports  atomic.Uint64
 }
 
 // NewNode makes the Node of an agent.
@@ -20,7 +22,7 @@ func NewNode(a *agent.Agent) *Node { return &Node{Agent: a, Contacts: make(chan 
 
 // About is the client of the master m.
 func (n *Node) About() master.About {
-	return master.About{Name: "m", Principal: Principal, About: wire.About{
+	return master.About{Name: "m", Principal: Principal, Reports: &n.reports, About: wire.About{
 		Version: "1.0", Started: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Health: n.Health(), View: n.View,
 	}}
 }

@@ -35,7 +35,6 @@ const (
 type report struct {
 	Agent    string `json:"agent"`
 	Sequence uint64 `json:"sequence"`
-	Register bool   `json:"register"`
 	Status   struct {
 		Started time.Time `json:"started"`
 	} `json:"status"`
@@ -43,6 +42,12 @@ type report struct {
 		ID    string `json:"id"`
 		State string `json:"state"`
 	} `json:"results"`
+}
+
+// newer says whether a report is of a later run of the agent than another, or later in the same.
+func (r report) newer(than report) bool {
+	then := r.Status.Started.Compare(than.Status.Started)
+	return then > 0 || then == 0 && r.Sequence > than.Sequence
 }
 
 type order struct {
@@ -125,8 +130,7 @@ func (rc *receiver) take(text []byte, compressed bool) (a answer, err error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return a, err
 	}
-	last := rc.newest[r.Agent]
-	if !agentID.MatchString(r.Agent) || r.Status.Started.Equal(last.Status.Started) && r.Sequence <= last.Sequence && !r.Register {
+	if !agentID.MatchString(r.Agent) || !r.newer(rc.newest[r.Agent]) {
 		return a, errors.New("no agent, or a report that was overtaken")
 	}
 	rc.newest[r.Agent] = r

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -106,6 +107,42 @@ func TestAnOrderInAFileIsDoneOnceAndItsResultTakesItsPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		has = len(r.Volumes) == 1 && r.Volumes[0].Name == "web/data"
+	}
+}
+
+func TestAReportThatIsOlderThanTheOneBeforeIsIgnored(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rc := &receiver{dir: dir, newest: map[string]report{}}
+	const agent = "00000000-0000-4000-8000-000000000001"
+	kept := ""
+	for _, c := range []struct {
+		second, sequence int
+		register, newer  bool
+	}{
+		{1, 1, true, true},
+		{1, 3, false, true},
+		{1, 2, false, false},
+		{1, 3, false, false},
+		{1, 2, true, false}, // of a connection that was made and lost before
+		{1, 4, true, true},
+		{1, 5, false, true},
+		{3, 1, true, true}, // the agent was started again
+		{1, 6, false, false},
+		{2, 9, true, false},
+		{3, 2, false, true},
+	} {
+		text := fmt.Sprintf(`{"agent":%q,"sequence":%d,"register":%v,"status":{"started":"2026-01-01T00:00:0%dZ"}}`, agent, c.sequence, c.register, c.second)
+		_, err := rc.take([]byte(text), false)
+		if (err == nil) != c.newer {
+			t.Errorf("%s after %s: %v", text, kept, err)
+		}
+		if c.newer {
+			kept = text
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, agent+".json")); err != nil || string(got) != kept {
+			t.Errorf("after %s there is %s, %v; want %s", text, got, err, kept)
+		}
 	}
 }
 
