@@ -48,6 +48,12 @@ func TestUsageOfOneVolumeAndOfAllByPages(t *testing.T) {
 			t.Errorf("usage is %+v", u)
 		}
 	}
+	sums := []wire.DiskUsage{{Name: "root", Used: 9, Known: 2}, {Name: "PATH:/mnt/d1"}}
+	for _, page := range []wire.Usage{first, second} {
+		if diff := cmp.Diff(sums, page.Disks); diff != "" {
+			t.Errorf("of disks (-want +got):\n%s", diff)
+		}
+	}
 	if diff := cmp.Diff([]string{"web/alone", "web/data"}, names); diff != "" || len(first.Volumes) != 1 || second.Next != "" {
 		t.Errorf("pages are %+v and %+v\n%s", first, second, diff)
 	}

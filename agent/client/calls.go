@@ -62,6 +62,22 @@ func (c *Client) AllVolumes(ctx context.Context) iter.Seq2[wire.Volume, error] {
 	})
 }
 
+// Usage gives the page of at most limit volumes after a name of what volumes take, as far as
+// that is known; limit 0 leaves it to the agent.
+func (c *Client) Usage(ctx context.Context, after string, limit int) (page wire.Usage, err error) {
+	_, err = c.ask(ctx, http.MethodGet, "/v1/usage"+pageQuery(after, limit), nil, &page)
+	return page, err
+}
+
+// AllUsage yields what every volume takes of which that is known, in the order of names, page
+// by page; an error ends it.
+func (c *Client) AllUsage(ctx context.Context) iter.Seq2[wire.VolumeUsage, error] {
+	return all(func(after string) ([]wire.VolumeUsage, string, error) {
+		page, err := c.Usage(ctx, after, longestPage)
+		return page.Volumes, page.Next, err
+	})
+}
+
 // Volume tells all about one volume, named by role/id or UUID.
 func (c *Client) Volume(ctx context.Context, ref string) (v wire.Volume, err error) {
 	_, err = c.ask(ctx, http.MethodGet, "/v1/volumes/"+wire.EscapeRef(ref), nil, &v)

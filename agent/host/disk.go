@@ -62,14 +62,22 @@ func (d *disk) enforcement(want string) volume.Enforcement {
 	case d.pool == nil || d.found.UUID != want:
 		return volume.Enforcement{}
 	case d.mount:
-		return volume.Enforcement{Mode: volume.EnforcedHard, Why: "the file system is one volume's as a whole"}
+		return volume.Enforcement{Mode: volume.EnforcedHard, By: volume.ByFileSystem, Why: "the file system is one volume's as a whole"}
 	case d.projects == (quota.Range{}):
 		return volume.Enforcement{Mode: volume.EnforcedNone, Why: "the agent is configured without a project_range"}
 	case d.limits == nil:
 		return volume.Enforcement{Mode: volume.EnforcedNone, Why: "it is not known what the file system can do; see the agent's log"}
 	}
 	st := d.limits.status
-	return volume.Enforcement{Mode: volume.EnforcementMode(st.Enforcement), Why: st.Why, Commands: st.Commands, Escapes: st.Escapes}
+	e := volume.Enforcement{Mode: volume.EnforcementMode(st.Enforcement), Why: st.Why, Commands: st.Commands, Escapes: st.Escapes}
+	switch {
+	case st.Enforcement != quota.Hard:
+	case st.Filesystem == "btrfs":
+		e.By = volume.BySubvolume
+	default:
+		e.By = volume.ByProject
+	}
+	return e
 }
 
 // open opens the pool unless the one that is wanted is open. Nobody uses one that it

@@ -6,9 +6,10 @@ import "slices"
 // observed and never stored; the zero value is that of a disk that was not seen yet.
 type Enforcement struct {
 	Mode     EnforcementMode
-	Why      string   // one sentence: why nothing is enforced, or what should be known where it is
-	Commands []string // switch it on, as root, one after the other; none where it is on or can't be
-	Escapes  []string // how a task may get around it
+	By       EnforcementBy // empty where nothing is enforced
+	Why      string        // one sentence: why nothing is enforced, or what should be known where it is
+	Commands []string      // switch it on, as root, one after the other; none where it is on or can't be
+	Escapes  []string      // how a task may get around it
 }
 
 // EnforcementMode says what becomes of a write beyond the size of a volume.
@@ -20,8 +21,19 @@ const (
 	EnforcedNone EnforcementMode = "none"
 )
 
+// EnforcementBy says what a file system holds volumes to their sizes by.
+type EnforcementBy string
+
+// The ways: the quota of a project (XFS, ext4) or of a subvolume (btrfs), or the end of the file
+// system itself, which is one volume's as a whole.
+const (
+	ByProject    EnforcementBy = "project"
+	BySubvolume  EnforcementBy = "subvolume"
+	ByFileSystem EnforcementBy = "filesystem"
+)
+
 func (e Enforcement) equal(o Enforcement) bool {
-	return e.Mode == o.Mode && e.Why == o.Why && slices.Equal(e.Commands, o.Commands) && slices.Equal(e.Escapes, o.Escapes)
+	return e.Mode == o.Mode && e.By == o.By && e.Why == o.Why && slices.Equal(e.Commands, o.Commands) && slices.Equal(e.Escapes, o.Escapes)
 }
 
 // EnforcementOf says whether a volume is held to its size: where its disk does so, unless it

@@ -50,6 +50,7 @@ type Disk struct {
 // Enforcement is what a file system does about the sizes of volumes.
 type Enforcement struct {
 	Mode     volume.EnforcementMode `json:"mode"`
+	By       volume.EnforcementBy   `json:"by,omitempty"` // what: project, subvolume, or filesystem where it is one volume's as a whole
 	Why      string                 `json:"why,omitempty"`
 	Commands []string               `json:"commands,omitempty"` // switch it on, as root
 	Escapes  []string               `json:"escapes,omitempty"`  // how a task may get around it
@@ -145,7 +146,7 @@ func enforcementOf(e volume.Enforcement) *Enforcement {
 	if e.Mode == "" {
 		return nil
 	}
-	return &Enforcement{Mode: e.Mode, Why: e.Why, Commands: e.Commands, Escapes: e.Escapes}
+	return &Enforcement{Mode: e.Mode, By: e.By, Why: e.Why, Commands: e.Commands, Escapes: e.Escapes}
 }
 
 func reservationsOf(s *volume.State, view View) []Reservation {

@@ -25,12 +25,23 @@ func statusCommand() *cli.Command {
 			if len(st.Reservations) == 0 && st.Counts.Volumes == 0 {
 				defer hint(c, "\nnothing is reserved; reserve disk with: tenon reserve disk:SIZE --role ROLE")
 			}
-			return show(c, st, func(p *page) { p.status(st) })
+			return show(c, st, func(p *page) { p.status(st, usedOnDisks(c)) })
 		},
 	}
 }
 
-func (p *page) status(st wire.Status) {
+// usedOnDisks is what volumes take, by the names of disks, as far as that is known. That it is
+// not known at all keeps nobody from the rest.
+func usedOnDisks(c *cli.Context) map[string]wire.DiskUsage {
+	used := map[string]wire.DiskUsage{}
+	usage, _ := newClient(c).Usage(c.Context, "", 1)
+	for _, d := range usage.Disks {
+		used[d.Name] = d
+	}
+	return used
+}
+
+func (p *page) status(st wire.Status, used map[string]wire.DiskUsage) {
 	health := p.paint(green, "healthy")
 	if !st.Healthy {
 		health = p.paint(red, "not healthy: "+clean(st.Problem))
@@ -44,7 +55,7 @@ func (p *page) status(st wire.Status) {
 		{"in use", counts(st.Counts)},
 	})
 	p.line("")
-	p.disks(st.Disks)
+	p.disks(st.Disks, used)
 	if len(st.Reservations) > 0 {
 		p.line("")
 		p.reservations(st.Reservations)
@@ -96,7 +107,33 @@ func counts(n wire.Counts) string {
 	return strings.Join(list, ", ")
 }
 
-func (p *page) disks(list []wire.Disk) {
+// limitsOf says in a few words what a disk does about the sizes of volumes.
+func limitsOf(e *wire.Enforcement) string {
+	if e == nil {
+		return ""
+	}
+	switch e.By {
+	case volume.ByProject:
+		return "hard (project quota)"
+	case volume.BySubvolume:
+		return "hard (subvolume quota)"
+	case volume.ByFileSystem:
+		return "hard (whole disk)"
+	}
+	return string(e.Mode)
+}
+
+// limitStyles are how these look.
+var limitStyles = map[volume.EnforcementMode]style{volume.EnforcedHard: green, volume.EnforcedNone: yellow}
+
+func (p *page) limits(e *wire.Enforcement) string {
+	if e == nil {
+		return "-"
+	}
+	return p.paint(limitStyles[e.Mode], limitsOf(e))
+}
+
+func (p *page) disks(list []wire.Disk, used map[string]wire.DiskUsage) {
 	var rows [][]string
 	for _, d := range list {
 		state := p.state(string(d.Phase))
@@ -104,10 +141,10 @@ func (p *page) disks(list []wire.Disk) {
 			state = p.state(d.Fault.Kind)
 		}
 		rows = append(rows, []string{
-			clean(d.Name), sizeText(d.Total), sizeText(d.Reserved), sizeText(d.Carved), sizeText(d.Free), state,
+			clean(d.Name), sizeText(d.Total), sizeText(d.Reserved), sizeText(d.Carved), p.diskUse(d, used[d.Name]), sizeText(d.Free), p.limits(d.Enforcement), state,
 		})
 	}
-	p.table([]column{{"disk", false}, {"total", true}, {"reserved", true}, {"carved", true}, {"free", true}, {"state", false}}, rows)
+	p.table([]column{{"disk", false}, {"total", true}, {"reserved", true}, {"carved", true}, {"used", true}, {"free", true}, {"limits", false}, {"state", false}}, rows)
 }
 
 func (p *page) reservations(list []wire.Reservation) {

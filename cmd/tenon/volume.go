@@ -164,7 +164,23 @@ func volumeList(c *cli.Context) error {
 	if len(list.Volumes) == 0 && !wantsJSON(c) {
 		defer hint(c, "no volumes%s%s", ofRole(role), createOne(c.Context, api, role, seen))
 	}
-	return show(c, list, func(p *page) { p.volumes(list.Volumes) })
+	return show(c, list, func(p *page) { p.volumes(list.Volumes, usedOf(c, api, list.Volumes)) })
+}
+
+// usedOf is what volumes take of which that is known. That it is not known at all keeps nobody
+// from the list.
+func usedOf(c *cli.Context, api *client.Client, list []wire.Volume) map[volume.UUID]wire.Used {
+	used := map[volume.UUID]wire.Used{}
+	if len(list) == 0 {
+		return used
+	}
+	for u, err := range api.AllUsage(c.Context) {
+		if err != nil {
+			break
+		}
+		used[u.UUID] = u.Used
+	}
+	return used
 }
 
 // createOne advises to create a volume, unless there are some that may not be seen.
@@ -189,17 +205,17 @@ func firstOf(a, b string) string {
 	return b
 }
 
-func (p *page) volumes(list []wire.Volume) {
+func (p *page) volumes(list []wire.Volume, used map[volume.UUID]wire.Used) {
 	if len(list) == 0 {
 		return
 	}
 	var rows [][]string
 	for _, v := range list {
 		rows = append(rows, []string{
-			clean(v.Name), sizeText(v.Size), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
+			clean(v.Name), sizeText(v.Size), p.volumeUse(v.Size, used, v.UUID), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
 		})
 	}
-	p.table([]column{{"name", false}, {"size", true}, {"access", false}, {"state", false}, {"holders", true}, {"disk", false}, {"age", true}}, rows)
+	p.table([]column{{"name", false}, {"size", true}, {"used", true}, {"access", false}, {"state", false}, {"holders", true}, {"disk", false}, {"age", true}}, rows)
 	for _, v := range list {
 		if v.Fault != nil {
 			p.line("%s", p.paint(red, clean(v.Name)+": "+clean(v.Fault.Reason)))
@@ -230,6 +246,8 @@ func (p *page) volume(v wire.Volume) {
 		{"name", p.paint(bold, clean(v.Name))},
 		{"uuid", string(v.UUID)},
 		{"size", sizeText(v.Size)},
+		{"used", p.usedText(v)},
+		{"limit", limitWords[v.Enforcement]},
 		{"access", accessOf(v)},
 		{"state", p.state(v.State)},
 		{"disk", clean(v.Disk)},
