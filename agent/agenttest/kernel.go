@@ -38,6 +38,7 @@ type Pool struct {
 type Mount struct {
 	Volume   volume.UUID
 	ReadOnly bool
+	NoExec   bool
 	Busy     bool // a process uses it
 }
 
@@ -338,7 +339,7 @@ func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target stri
 		if _, live := k.Pools[v.Disk].Live[a.Volume]; !live {
 			return fmt.Errorf("attach of volume %s, which is not live", a.Volume)
 		}
-		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO}
+		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}
 	case volume.DoDetach:
 		if k.Mounts[target].Busy && !a.Lazy {
 			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}

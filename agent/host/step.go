@@ -217,7 +217,7 @@ func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, mount.
 	if err != nil {
 		return nil, id, err
 	}
-	tree, err := mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO})
+	tree, err := mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec})
 	return tree, id, err
 }
 

@@ -89,7 +89,7 @@ func (a action) stack(r resource.Resource) resource.Resource {
 func (a action) size() float64 { return float64(a.Size+2) * 5 }
 
 func (a action) use() Use {
-	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode()}
+	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode(), NoExec: a.Size == 2}
 }
 
 func (a action) lease() Lease {

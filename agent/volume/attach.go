@@ -16,6 +16,7 @@ type Use struct {
 	Volume string // "role/id" or UUID
 	Path   string
 	Mode   resource.Mode // empty is RW
+	NoExec bool          // no program on it can be run
 }
 
 // Claim announces a task, what it will use and what proves it alive. Its volumes are
@@ -34,7 +35,7 @@ type Claim struct {
 
 // Attach gives one more volume to a task, or turns what it claimed into a mount. A task
 // that does not exist is made, without a lease, with the sandbox given. Refused like
-// Claim; an equal attachment changes nothing, one of another mode is ErrExists.
+// Claim; an equal attachment changes nothing, one of another mode or NoExec is ErrExists.
 type Attach struct {
 	Task    string
 	Sandbox string // of a new task
@@ -162,7 +163,7 @@ func (d *draft) use(task string, u Use, via Via) error {
 	if err != nil {
 		return err
 	}
-	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, Via: via, Since: d.env.Now}
+	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, NoExec: u.NoExec, Via: via, Since: d.env.Now}
 	if a.Path == "" {
 		a.Path = v.ContainerPath
 	}
@@ -256,6 +257,8 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 		return refuse(ErrPending, "%s is being detached", where)
 	case old.Mode != a.Mode:
 		return refuse(ErrExists, "%s is attached %s; set its mode, or detach it first", where, old.Mode)
+	case old.NoExec != a.NoExec:
+		return refuse(ErrExists, "%s is attached %s; detach it first", where, execWord(old.NoExec))
 	case old.Via == a.Via || a.Via == Claimed:
 		d.touch(a.Unit())
 		return nil
@@ -267,6 +270,13 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 	d.put(Change{Attachment: &raised})
 	d.touch(a.Unit())
 	return nil
+}
+
+func execWord(noExec bool) string {
+	if noExec {
+		return "noexec"
+	}
+	return "without noexec"
 }
 
 func (o Detach) apply(d *draft) error {

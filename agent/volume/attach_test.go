@@ -24,6 +24,8 @@ func attach(task, ref, path string, mode resource.Mode) Attach {
 	return Attach{Task: task, Sandbox: "/s/" + task, Use: Use{Volume: ref, Path: path, Mode: mode}, Via: ByPath}
 }
 
+func noExec(a Attach) Attach { a.NoExec = true; return a }
+
 func byDescriptor(a Attach) Attach { a.Via = ByDescriptor; return a }
 
 func detach(task, ref string) Detach { return Detach{Task: task, Volume: ref} }
@@ -94,6 +96,15 @@ func TestAttachMountsOrRaisesAClaim(t *testing.T) {
 			+ task t /s/t
 			touch task t
 			touch volume v2 in task t at deep/er`},
+		{name: "of which nothing can be run", given: given(), ops: ops(noExec(attach("t", "web/x", "", ""))), want: `
+			+ attachment v2 t x RW,noexec path
+			+ task t /s/t
+			touch task t
+			touch volume v2 in task t at x`},
+		{name: "a claim of which nothing can be run", given: given(claim("t", Use{Volume: "web/x", NoExec: true})), ops: ops(byDescriptor(noExec(attach("t", "web/x", "", "")))), want: `
+			- attachment v2 t x RW,noexec claim
+			+ attachment v2 t x RW,noexec descriptor
+			touch volume v2 in task t at x`},
 		{name: "a claim becomes a path", given: given(claim("t", Use{Volume: "web/x"})), ops: ops(attach("t", "web/x", "", "")), want: `
 			- attachment v2 t x RW claim
 			+ attachment v2 t x RW path
@@ -160,6 +171,8 @@ func TestClaimAndAttachAreRefused(t *testing.T) {
 		{name: "another mode", given: given(attach("t", "web/x", "", "")), ops: ops(attach("t", "web/x", "", resource.RO)), kind: ErrExists, words: "is attached RW; set its mode, or detach it first"},
 		{name: "another mode than was claimed", given: held, ops: ops(attach("t", "web/x", "", resource.RO)), kind: ErrExists, words: "RW"},
 		{name: "a claim of another mode", given: held, ops: ops(claim("t", Use{Volume: "web/x", Mode: resource.RO})), kind: ErrExists, words: "RW"},
+		{name: "without noexec what was claimed with it", given: given(claim("t", Use{Volume: "web/x", NoExec: true})), ops: ops(attach("t", "web/x", "", "")), kind: ErrExists, words: "attached noexec; detach it first"},
+		{name: "with noexec what is attached without", given: given(attach("t", "web/x", "", "")), ops: ops(noExec(attach("t", "web/x", "", ""))), kind: ErrExists, words: "attached without noexec; detach it first"},
 		{name: "the same place in two modes of one claim", given: given(), ops: ops(claim("t", Use{Volume: "v1"}, Use{Volume: "v1", Mode: resource.RO})), kind: ErrExists, words: "attached RW"},
 		{name: "a path for a descriptor", given: given(byDescriptor(attach("t", "web/x", "", ""))), ops: ops(attach("t", "web/x", "", "")), kind: ErrExists, words: "is attached by descriptor"},
 		{name: "a descriptor for a path", given: given(attach("t", "web/x", "", "")), ops: ops(byDescriptor(attach("t", "web/x", "", ""))), kind: ErrExists, words: "is attached by path"},

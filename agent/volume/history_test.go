@@ -361,7 +361,7 @@ func (h *history) checkMounts() error {
 		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrFailed {
 			continue
 		}
-		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != (way.mode == resource.RO)) {
+		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != (way.mode == resource.RO) || m.noExec != way.noExec) {
 			return fmt.Errorf("%+v is not mounted at %s: %+v", u, target, m)
 		}
 		wanted[target] = way.via == ByPath

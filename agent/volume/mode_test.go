@@ -30,6 +30,9 @@ func TestAModeIsSetWhileTheVolumeStaysAttached(t *testing.T) {
 			- attachment v1 t s RO path
 			+ attachment v1 t s RW path`},
 		{"what it is", given(attach("t", "v1", "", "")), SetMode{Task: "t", Volume: "v1", Mode: resource.RW}, ""},
+		{"without noexec being lost", given(noExec(attach("t", "v1", "", ""))), SetMode{Task: "t", Volume: "v1", Mode: resource.RO}, `
+			- attachment v1 t s RW,noexec path
+			+ attachment v1 t s RO,noexec path`},
 		{"at one of two places", given(attach("t", "v1", "a", ""), attach("t", "v1", "b", "")), SetMode{Task: "t", Volume: "v1", Path: "b", Mode: resource.RO}, `
 			- attachment v1 t b RW path
 			+ attachment v1 t b RO path`},

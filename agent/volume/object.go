@@ -174,6 +174,7 @@ type Attachment struct {
 	Task   string        `json:"task"`
 	Path   string        `json:"path"` // container_path, relative to the sandbox
 	Mode   resource.Mode `json:"mode"`
+	NoExec bool          `json:"no_exec,omitempty"` // no program on it can be run
 	Via    Via           `json:"via"`
 	Since  time.Time     `json:"since"`
 	Gone   bool          `json:"gone,omitempty"` // tombstone: to be detached

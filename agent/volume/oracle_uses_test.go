@@ -94,7 +94,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 	switch {
 	case there && old.gone:
 		return ErrPending
-	case there && old.mode != u.Mode:
+	case there && (old.mode != u.Mode || old.noExec != u.NoExec):
 		return ErrExists
 	case there && (old.via == via || via == Claimed):
 		return nil
@@ -110,7 +110,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 			return err
 		}
 	}
-	o.uses[key] = oway{mode: u.Mode, via: via}
+	o.uses[key] = oway{mode: u.Mode, noExec: u.NoExec, via: via}
 	return nil
 }
 

@@ -58,8 +58,8 @@ type limit struct {
 }
 
 type mounted struct {
-	volume UUID // none if it is a foreign mount
-	ro     bool
+	volume     UUID // none if it is a foreign mount
+	ro, noExec bool
 }
 
 // journal is what was appended, and how much of it would survive a power cut.
@@ -369,7 +369,7 @@ func (w *world) doAttachment(s *State, a *Attachment, kind StepKind) error {
 		if there || w.pools[v.Disk].live[a.Volume] == nil {
 			return fmt.Errorf("attach of %s at %s, where %v is", a.Volume, target, m)
 		}
-		w.mounts[target] = mounted{volume: a.Volume, ro: a.Mode == resource.RO}
+		w.mounts[target] = mounted{volume: a.Volume, ro: a.Mode == resource.RO, noExec: a.NoExec}
 	case DoDetach:
 		if m.volume != a.Volume {
 			w.fatal("detach of %s at %s takes %+v away", a.Volume, target, m)

@@ -36,9 +36,10 @@ type Claim struct {
 
 // Use is one volume that a task wants.
 type Use struct {
-	Volume string        `json:"volume"`         // role/id or UUID
-	Path   string        `json:"path,omitempty"` // in the sandbox; none is the volume's container path
-	Mode   resource.Mode `json:"mode,omitempty"` // none is RW
+	Volume string        `json:"volume"`            // role/id or UUID
+	Path   string        `json:"path,omitempty"`    // in the sandbox; none is the volume's container path
+	Mode   resource.Mode `json:"mode,omitempty"`    // none is RW
+	NoExec bool          `json:"no_exec,omitempty"` // no program on it can be run
 }
 
 // Attach asks for one volume to be mounted for a task.

@@ -33,7 +33,8 @@ type Attachment struct {
 	Task      string        `json:"task"`
 	Path      string        `json:"path"` // relative to the sandbox
 	Mode      resource.Mode `json:"mode"`
-	Via       volume.Via    `json:"via"` // claim, path or descriptor
+	NoExec    bool          `json:"no_exec,omitempty"` // no program on it can be run
+	Via       volume.Via    `json:"via"`               // claim, path or descriptor
 	Since     time.Time     `json:"since"`
 	Detaching bool          `json:"detaching"`
 	Fault     *Fault        `json:"fault,omitempty"`
@@ -75,7 +76,7 @@ func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 // AttachmentOf tells all about one attachment of s.
 func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 	w := Attachment{
-		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, Via: a.Via, Since: a.Since,
+		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, Via: a.Via, Since: a.Since,
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
 	if v, ok := s.Volume(a.Volume); ok {

@@ -16,8 +16,9 @@ func attachCommand() *cli.Command {
 		Name:  "attach",
 		Usage: "mount volumes beneath a task's sandbox",
 		Description: "For launchers that start their task themselves. The volumes stay until they are detached or\n" +
-			"the task is released. A task that is not there is made. A use is NAME[:PATH][:rw|ro]: the\n" +
-			"volume, where in the sandbox, and how; rw is the default. --mode changes what is attached already.\n\n" +
+			"the task is released. A task that is not there is made. A use is NAME[:PATH][:OPTIONS]:\n" +
+			"the volume, where in the sandbox, and how: rw (the default) or ro, and noexec, as in ro,noexec.\n" +
+			"--mode changes what is attached already.\n\n" +
 			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
 			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob\n" +
 			"   tenon attach --task alice --volume web/data --mode ro",
@@ -71,7 +72,7 @@ func attach(c *cli.Context) error {
 	}
 	return show(c, task, func(p *page) {
 		for _, a := range made {
-			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), modeWord(a.Mode))
+			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), optionsOf(a))
 		}
 	})
 }
@@ -134,10 +135,10 @@ func lazyFlag() *cli.BoolFlag {
 func detach(c *cli.Context) error {
 	use, err := parseUse(c.String("volume"))
 	if err != nil {
-		return misused(c, "%s", strings.ReplaceAll(err.Error(), "[:rw|ro]", ""))
+		return misused(c, "%s", strings.ReplaceAll(err.Error(), "[:OPTIONS]", ""))
 	}
-	if use.Mode != "" {
-		return misused(c, "volume %q: a mode means nothing here; write NAME[:PATH]", c.String("volume"))
+	if use.Mode != "" || use.NoExec {
+		return misused(c, "volume %q: options mean nothing here; write NAME[:PATH]", c.String("volume"))
 	}
 	id := c.String("task")
 	if err := resource.CheckID(id); err != nil {
@@ -155,8 +156,8 @@ func detach(c *cli.Context) error {
 // describe is an attachment in a word: what is used, where and how.
 func describe(a wire.Attachment) string {
 	text := clean(a.Volume + ":" + a.Path)
-	if a.Mode == resource.RO {
-		text += ":ro"
+	if a.Mode == resource.RO || a.NoExec {
+		text += ":" + optionsOf(a)
 	}
 	if a.Detaching {
 		text += " (detaching)"

@@ -37,7 +37,7 @@ func runCommand() *cli.Command {
 			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "task", Usage: "call the task `ID`", Required: true},
-			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "use a volume: `NAME[:PATH[:rw|ro]]`; may be repeated"},
+			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "use a volume: `NAME[:PATH][:OPTIONS]`; may be repeated"},
 			&cli.StringFlag{Name: "sandbox", Usage: "use `DIR`, beneath a sandbox root, instead of one that is made and removed"},
 		},
 		Action: run,
@@ -137,7 +137,7 @@ func outlive() {
 // receive takes the task's mounts from the agent, one descriptor a volume.
 func receive(ctx context.Context, api *client.Client, task wire.Task) (mounts []*os.File, paths []string, err error) {
 	for _, a := range task.Attachments {
-		f, _, err := api.Mount(ctx, task.ID, wire.Attach{Use: wire.Use{Volume: a.Volume, Path: a.Path, Mode: a.Mode}})
+		f, _, err := api.Mount(ctx, task.ID, wire.Attach{Use: useOf(a)})
 		if err != nil {
 			return mounts, paths, err
 		}

@@ -8,27 +8,61 @@ import (
 	"tenon/agent/wire"
 )
 
-// parseUse reads NAME[:PATH][:rw|ro]. It is read from the right, so that an id may hold
-// colons where a path and a mode follow.
+const useForm = "write NAME[:PATH][:OPTIONS]"
+
+// noExecWord is the option for a volume on which nothing can be run.
+const noExecWord = "noexec"
+
+// parseUse reads NAME[:PATH][:OPTIONS], where the options are rw or ro, and noexec, with commas.
+// It is read from the right, so that an id may hold colons where a path and options follow.
 func parseUse(spec string) (wire.Use, error) {
 	fields := strings.Split(spec, ":")
 	use := wire.Use{}
-	if last := len(fields) - 1; last > 0 && isMode(fields[last]) {
-		use.Mode = resource.Mode(strings.ToUpper(fields[last]))
+	if last := len(fields) - 1; last > 1 || last > 0 && hasOption(fields[last]) {
+		if err := readOptions(&use, fields[last]); err != nil {
+			return use, fmt.Errorf("volume %q: %w; %s", spec, err, useForm)
+		}
 		fields = fields[:last]
-	} else if last > 1 {
-		return use, fmt.Errorf("volume %q: %q is neither rw nor ro; write NAME[:PATH][:rw|ro]", spec, fields[last])
 	}
 	if last := len(fields) - 1; last > 0 {
 		if use.Path = fields[last]; use.Path == "" {
-			return use, fmt.Errorf("volume %q: the path is empty; write NAME[:PATH][:rw|ro]", spec)
+			return use, fmt.Errorf("volume %q: the path is empty; %s", spec, useForm)
 		}
 		fields = fields[:last]
 	}
 	if use.Volume = strings.Join(fields, ":"); use.Volume == "" {
-		return use, fmt.Errorf("volume %q: the name is missing; write NAME[:PATH][:rw|ro]", spec)
+		return use, fmt.Errorf("volume %q: the name is missing; %s", spec, useForm)
 	}
 	return use, nil
+}
+
+// hasOption says whether any word of a list is an option, so that the list is no path.
+func hasOption(list string) bool {
+	for word := range strings.SplitSeq(list, ",") {
+		if isMode(word) || strings.EqualFold(word, noExecWord) {
+			return true
+		}
+	}
+	return false
+}
+
+// readOptions reads a list of options, each of which may be there once.
+func readOptions(use *wire.Use, list string) error {
+	for word := range strings.SplitSeq(list, ",") {
+		switch {
+		case isMode(word) && use.Mode == "":
+			use.Mode = resource.Mode(strings.ToUpper(word))
+		case isMode(word):
+			return fmt.Errorf("%q has more than one of rw and ro", list)
+		case strings.EqualFold(word, noExecWord) && !use.NoExec:
+			use.NoExec = true
+		case strings.EqualFold(word, noExecWord):
+			return fmt.Errorf("%q has noexec twice", list)
+		default:
+			return fmt.Errorf("%q is neither rw nor ro nor noexec", word)
+		}
+	}
+	return nil
 }
 
 func isMode(s string) bool {
@@ -42,4 +76,19 @@ func modeWord(m resource.Mode) string {
 		return "ro"
 	}
 	return "rw"
+}
+
+// optionWords are options as people type them.
+func optionWords(m resource.Mode, noExec bool) string {
+	if noExec {
+		return modeWord(m) + "," + noExecWord
+	}
+	return modeWord(m)
+}
+
+func optionsOf(a wire.Attachment) string { return optionWords(a.Mode, a.NoExec) }
+
+// useOf asks for just what is attached.
+func useOf(a wire.Attachment) wire.Use {
+	return wire.Use{Volume: a.Volume, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec}
 }
