@@ -14,6 +14,7 @@
 // The agent writes the first four, only what changed since it wrote last, in transactions of a
 // bounded size. Keys that are not its own are removed from volumes/ and tasks/, and what
 // somebody else has written or removed there is written again, after a heartbeat at the latest.
+// An agent that starts again writes over what it finds: no key vanishes of what is still there.
 //
 // An order is answered by one transaction that writes its result and removes it. The result is
 // acknowledged to the agent when that transaction is known to have been made; when that is not

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"tenon/agent/master"
 )
@@ -165,7 +163,7 @@ func (c *connection) take(ctx context.Context, id string) (bool, error) {
 		return c.etcd.Get(ctx, c.base+"orders/"+id)
 	})
 	switch {
-	case err != nil && status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max"):
+	case tooLarge(err):
 		c.Refuse(id, fmt.Sprintf("the order is larger than %d bytes; %d are allowed", maxMessage, master.MaxOrder))
 		return true, nil
 	case err != nil:

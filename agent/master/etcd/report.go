@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -22,7 +24,18 @@ const (
 	maxKey   = 1 << 10
 )
 
-// written is what is known of a key.
+// What a comparison notes at most of keys that this process has not written: bytes, and how many
+// of them each key costs besides its own.
+const (
+	maxStrange = 4 << 20
+	keyCost    = 200
+)
+
+// never is the version of no state.
+const never = -1
+
+// written is what is known of a key. One that this process has not written has no digest that
+// any value has, no revision, and was never seen in a state.
 type written struct {
 	digest   [sha256.Size]byte
 	revision int64 // of etcd, when it was written
@@ -49,17 +62,27 @@ func (c *connection) report(ctx context.Context) error {
 	}
 }
 
-// compare forgets what etcd does not have as this process wrote it, and removes what this
-// process does not know: all of that is written again if it belongs there.
+// compare takes what etcd has into account: it forgets what is not there as this process wrote
+// it, so that it is written again if it belongs there, and notes what somebody else has written,
+// as an earlier run of the agent did. That is written again, too, or removed, by the write that
+// comes next, which alone knows what belongs there: whoever watches sees nothing vanish that is
+// still there. What there is no room to note is met by the next comparison, when the agent's own
+// keys need none.
 func (c *connection) compare(ctx context.Context) error {
-	there := map[string]int64{}
+	there, strange, room := map[string]int64{}, []string(nil), maxStrange
 	for _, dir := range []string{"alive", "status", "volumes/", "tasks/"} {
 		if err := c.list(ctx, dir, func(key string, revision int64) error {
-			if _, ours := c.known[key]; ours {
+			w, known := c.known[key]
+			switch {
+			case known && w.revision == revision:
 				there[key] = revision
-				return nil
+			case len(key) > maxKey:
+				return c.remove(ctx, c.base+key) // the agent has none like it
+			case room > len(key):
+				strange = append(strange, key)
+				room -= len(key) + keyCost
 			}
-			return c.remove(ctx, c.base+key)
+			return nil
 		}); err != nil {
 			return err
 		}
@@ -69,17 +92,25 @@ func (c *connection) compare(ctx context.Context) error {
 			delete(c.known, key)
 		}
 	}
+	for _, key := range strange {
+		c.known[key] = written{seen: never}
+	}
 	return nil
 }
 
 // list calls visit with every key that begins like this, without the base, and its revision.
+// Where keys are so long that a page of them is more than an answer may have, it has fewer.
 func (c *connection) list(ctx context.Context, dir string, visit func(key string, revision int64) error) error {
-	from, end := c.base+dir, clientv3.GetPrefixRangeEnd(c.base+dir)
+	from, end, limit := c.base+dir, clientv3.GetPrefixRangeEnd(c.base+dir), int64(page)
 	for {
 		got, err := limited(ctx, "list "+dir, func(ctx context.Context) (*clientv3.GetResponse, error) {
-			return c.etcd.Get(ctx, from, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(page))
+			return c.etcd.Get(ctx, from, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(limit))
 		})
-		if err != nil {
+		switch {
+		case tooLarge(err) && limit > 1:
+			limit /= 2
+			continue
+		case err != nil:
 			return err
 		}
 		for _, kv := range got.Kvs {
@@ -92,6 +123,11 @@ func (c *connection) list(ctx context.Context, dir string, visit func(key string
 			return nil
 		}
 	}
+}
+
+// tooLarge says whether an answer of etcd has more than maxMessage.
+func tooLarge(err error) bool {
+	return status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max")
 }
 
 func (c *connection) remove(ctx context.Context, key string) error {
@@ -121,15 +157,15 @@ func (c *connection) write(ctx context.Context, st *volume.State) error {
 			return err
 		}
 	}
-	if err := t.put(ctx, "status", c.StatusOf(st)); err != nil {
-		return err
-	}
 	for key, w := range c.known {
-		if w.seen != t.version {
+		if w.seen != t.version && key != "status" {
 			if err := t.drop(ctx, key); err != nil {
 				return err
 			}
 		}
+	}
+	if err := t.put(ctx, "status", c.StatusOf(st)); err != nil {
+		return err
 	}
 	return t.send(ctx)
 }
@@ -168,7 +204,7 @@ func (b *batch) put(ctx context.Context, key string, value any, how ...clientv3.
 
 // drop removes a key.
 func (b *batch) drop(ctx context.Context, key string) error {
-	if err := b.room(ctx, 0); err != nil {
+	if err := b.room(ctx, len(key)); err != nil {
 		return err
 	}
 	b.ops = append(b.ops, clientv3.OpDelete(b.base+key))
