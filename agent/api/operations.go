@@ -1,6 +1,8 @@
 package api
 
 import (
+	"strings"
+
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -36,7 +38,25 @@ func (s *Server) askMesos(c *call, mesos []resource.Operation) (*volume.State, e
 	if err != nil {
 		return nil, err
 	}
+	c.asks(ops...)
+	if err := s.checkIDs(c, mesos); err != nil {
+		return nil, err
+	}
 	return s.ask(c, ops...)
+}
+
+// checkIDs refuses ids that are those of a master's orders to anybody else: whoever took one
+// first would keep the master from its order.
+func (s *Server) checkIDs(c *call, mesos []resource.Operation) error {
+	for _, m := range s.masters() {
+		for _, op := range mesos {
+			if strings.HasPrefix(op.ID, m.Name+":") && c.peer.principal != m.Principal {
+				return refusal(volume.ErrForbidden, "operation %.64q: ids that begin with %q are for orders of the master %s, which asks as %s; choose another id",
+					op.ID, m.Name+":", m.Name, m.Principal)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Server) operations(c *call) (answer, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,47 @@ func TestAnOperationWithAnIDIsToldAndDoneOnce(t *testing.T) {
 	f.problem(404, "not_found", "DELETE", "/v1/operations/three", "")
 	for _, query := range []string{"?all=1", "?limit=0", "?after=x", "?from=x"} {
 		f.problem(400, "invalid", "GET", "/v1/operations"+query, "")
+	}
+}
+
+func TestIDsOfAMastersOrdersAreRefusedToEverybodyElse(t *testing.T) {
+	t.Parallel()
+	r := ruling(t, access.ACLs{})
+	r.server.masters = func() []wire.Master {
+		return []wire.Master{{Name: "fleet", Principal: "ops"}, {Name: "keys", Principal: "master:keys"}}
+	}
+	order := func(id string, who asker) string {
+		space := res()
+		if who.principal != "" {
+			space = strings.Replace(space, `"web"`, `"web","principal":"`+who.principal+`"`, 1)
+		}
+		return strings.Replace(op("RESERVE", space), `{"type"`, `{"id":{"value":"`+id+`"},"type"`, 1)
+	}
+	for name, who := range askers {
+		r.as(who)
+		for id, owner := range map[string]string{"fleet:one": "ops", "keys:one": "master:keys", "keys:": "master:keys", "fleet": who.principal,
+			"fleets:one": who.principal, "x:fleet:one": who.principal, "Fleet:one": who.principal} {
+			body := "[" + order("mine", who) + "," + order(id, who) + "]"
+			status, answer := r.send(request{"POST", "/v1/operations?dry_run=true", "application/json", body})
+			if owner == who.principal && status != 200 {
+				t.Errorf("%s asks with the id %s: got %d %s", name, id, status, answer)
+			}
+			if owner != who.principal && (status != 403 || !strings.Contains(answer, "which asks as "+owner+"; choose another id")) {
+				t.Errorf("%s asks with the id %s: got %d %s, want it refused", name, id, status, answer)
+			}
+		}
+	}
+	r.as(askers["root"])
+	if status, answer := r.send(request{"POST", "/v1/operations", "application/json", order("keys:one", askers["root"])}); status != 403 {
+		t.Errorf("got %d %s", status, answer)
+	}
+	if _, taken := r.agent.State().Operation("keys:one"); taken {
+		t.Error("the id is taken all the same")
+	}
+	if all := r.told(); !slices.ContainsFunc(all, func(line string) bool {
+		return strings.HasPrefix(line, "operation keys:one: reserve") && strings.HasSuffix(line, ": forbidden")
+	}) {
+		t.Errorf("the audit has %q", all[len(all)-1])
 	}
 }
 
