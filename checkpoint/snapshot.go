@@ -236,8 +236,7 @@ func (r *snapshotReader) use(h header, f frame, n int64) (bool, error) {
 	case f.seq != h.first:
 		return false, r.damage("the frame is of another snapshot")
 	case f.kind == kindTrailer:
-		records, err := f.records()
-		if err != nil || len(records) != 1 || len(records[0]) != 8 || binary.LittleEndian.Uint64(records[0]) != r.count {
+		if !f.counts(r.count) {
 			return false, r.damage("the number of records is not that in the trailer")
 		}
 	case f.kind == kindState:
@@ -250,6 +249,12 @@ func (r *snapshotReader) use(h header, f frame, n int64) (bool, error) {
 	}
 	r.offset += n
 	return f.kind == kindTrailer, nil
+}
+
+// counts says whether a trailer has this number of records.
+func (f frame) counts(n uint64) bool {
+	records, err := f.records()
+	return err == nil && len(records) == 1 && len(records[0]) == 8 && binary.LittleEndian.Uint64(records[0]) == n
 }
 
 // read appends the next n bytes of the file to b. Memory grows with what the file has,

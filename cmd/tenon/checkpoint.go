@@ -21,8 +21,8 @@ import (
 func checkpointCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "checkpoint",
-		Usage:       "read and verify the agent's journal, without the agent",
-		Subcommands: []*cli.Command{checkpointShowCommand(), checkpointVerifyCommand()},
+		Usage:       "read, verify and salvage the agent's journal, without the agent",
+		Subcommands: []*cli.Command{checkpointShowCommand(), checkpointVerifyCommand(), checkpointExportCommand()},
 	}
 }
 
@@ -66,13 +66,15 @@ type shownEntry struct {
 // does not understand is shown as it is.
 func checkpointShow(c *cli.Context) error {
 	w := bufio.NewWriter(c.App.Writer)
-	write, end := writeText, ""
+	write, begin, end := writeText, "", ""
 	if wantsJSON(c) {
-		write, end = writeEntry, "\n]\n"
+		write, begin, end = writeEntry, "[\n", "\n]\n"
 	}
 	n := 0
 	err := checkpoint.Show(stateDir(c), func(e checkpoint.Entry) error {
-		n++
+		if n++; n == 1 {
+			fmt.Fprint(w, begin)
+		}
 		return write(w, n, e)
 	})
 	if n == 0 && err == nil {
@@ -97,11 +99,10 @@ func writeEntry(w *bufio.Writer, n int, e checkpoint.Entry) error {
 	if err != nil {
 		return err
 	}
-	before := ",\n"
-	if n == 1 {
-		before = "[\n"
+	if n > 1 {
+		fmt.Fprint(w, ",\n")
 	}
-	_, err = fmt.Fprintf(w, "%s  %s", before, data)
+	_, err = fmt.Fprintf(w, "  %s", data)
 	return err
 }
 
@@ -217,7 +218,7 @@ func journalError(c *cli.Context, err error) error {
 	damage := (*checkpoint.DamageError)(nil)
 	switch {
 	case errors.As(err, &damage):
-		return advice{err, []string{"the agent does not start on it; put the journal back from a copy, and mend nothing by hand"}}
+		return advice{err, append(surviving(filepath.Dir(damage.File)), "the agent does not start on it; put the journal back from a copy, and mend nothing by hand")}
 	case errors.Is(err, fs.ErrNotExist):
 		return advice{err, []string{"name the state_dir of the agent's configuration: " + c.Command.HelpName + " DIR"}}
 	}
