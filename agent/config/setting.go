@@ -86,7 +86,7 @@ var settings = []setting{
 	{"poll_token_file", "The file of the token for poll_listen, at least 16 bytes, for its owner alone to read.\nTo the ACLs, whoever has it is the principal \"poller\".",
 		text(func(c *Config) *string { return &c.PollTokenFile }),
 		func(c Config) any { return c.PollTokenFile }},
-	{"master", "Where masters are, in place of those of the file: the name of each is its host's.\nSeveral with commas.",
+	{"master", "Where masters are that want no secret or certificate of the agent, in place of those\nof the file: the name of each is its host's. Several with commas.",
 		parsed(parseMasters, func(c *Config) *[]Master { return &c.Masters }),
 		func(c Config) any { return formatMasters(c.Masters) }},
 	{"csi_socket", "The unix socket of the CSI endpoint, for Kubernetes or Nomad: see agent/csi/README.md.\nEmpty: there is none.",

@@ -85,11 +85,13 @@ func New(c master.Config) (master.Client, error) {
 	case err != nil, u.Host == "", u.User != nil, u.Fragment != "":
 		return nil, errors.New("the URL must be http://host/path or https://host/path")
 	case u.Scheme == "http" && c.SecretFile == "":
-		return nil, errors.New("http needs a secret file, as nothing else proves who is who")
+		return nil, errors.New("nothing proves who is who over http: give its [[master]] in the configuration file a secret_file")
 	case u.Scheme == "http" && c.CAFile+c.CertFile+c.KeyFile != "":
 		return nil, errors.New("certificates need https")
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return nil, errors.New("cert_file and key_file: both are needed, or none")
 	case c.SecretFile == "" && c.CertFile == "":
-		return nil, errors.New("https needs a secret file or a certificate to prove who the agent is")
+		return nil, errors.New("nothing proves who the agent is: give its [[master]] in the configuration file a secret_file, or a cert_file and a key_file")
 	}
 	return &client{config: c, now: time.Now}, nil
 }

@@ -268,18 +268,21 @@ func TestALargeReportIsCompressedAndSignedAsItIsSent(t *testing.T) {
 
 func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, c := range []master.Config{
-		{URL: "http://host/"},
-		{URL: "https://host/"},
-		{URL: "https://host/", CAFile: "ca"},
-		{URL: "http://", SecretFile: "s"},
-		{URL: "http://user:pass@host/", SecretFile: "s"},
-		{URL: "http://host/", SecretFile: "s", CertFile: "c"},
-		{URL: "http://host/#part", SecretFile: "s"},
-		{URL: "http://ho st/", SecretFile: "s"},
+	for c, want := range map[master.Config]string{
+		{URL: "http://host/"}:                                 "give its [[master]] in the configuration file a secret_file",
+		{URL: "https://host/"}:                                "a secret_file, or a cert_file and a key_file",
+		{URL: "https://host/", CAFile: "ca"}:                  "a secret_file, or a cert_file and a key_file",
+		{URL: "https://host/", CertFile: "c"}:                 "both are needed",
+		{URL: "https://host/", SecretFile: "s", KeyFile: "k"}: "both are needed",
+		{URL: "http://", SecretFile: "s"}:                     "the URL must be",
+		{URL: "http://user:pass@host/", SecretFile: "s"}:      "the URL must be",
+		{URL: "http://host/", SecretFile: "s", CertFile: "c"}: "certificates need https",
+		{URL: "http://host/", SecretFile: "s", CAFile: "c"}:   "certificates need https",
+		{URL: "http://host/#part", SecretFile: "s"}:           "the URL must be",
+		{URL: "http://ho st/", SecretFile: "s"}:               "the URL must be",
 	} {
-		if k, err := webhook.New(c); err == nil {
-			t.Errorf("%+v makes %+v", c, k)
+		if k, err := webhook.New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v makes %+v, %v; want %q", c, k, err, want)
 		} else if strings.Contains(err.Error(), "pass") {
 			t.Errorf("%q has a secret in it", err)
 		}
