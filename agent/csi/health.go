@@ -18,6 +18,7 @@ var conditions = []struct {
 	{volume.ErrLost, csi.VolumeHealthErrorType_DATA_LOSS, "DataLost"},
 	{volume.ErrUnavailable, csi.VolumeHealthErrorType_INACCESSIBLE, "DiskUnavailable"},
 	{volume.ErrBusy, csi.VolumeHealthErrorType_DEGRADED, "Busy"},
+	{volume.ErrExists, csi.VolumeHealthErrorType_DEGRADED, "TargetTaken"},
 	{volume.ErrFailed, csi.VolumeHealthErrorType_DEGRADED, "StepFailed"},
 }
 

@@ -263,7 +263,7 @@ func TestFaultsHaveATypeAndAReasonInCSI(t *testing.T) {
 		}
 		seen[c.reason] = true
 	}
-	for _, kind := range []error{volume.ErrLost, volume.ErrUnavailable, volume.ErrBusy, volume.ErrFailed} {
+	for _, kind := range []error{volume.ErrLost, volume.ErrUnavailable, volume.ErrBusy, volume.ErrExists, volume.ErrFailed} {
 		found := false
 		for _, c := range conditions {
 			found = found || c.kind == kind

@@ -423,6 +423,37 @@ func TestAMountBeneathAnotherIsNotForgotten(t *testing.T) {
 	n.must(t, volume.Destroy{Ref: "web/data"})
 }
 
+// TestAMountThatADirectoryOfAnothersCoversIsNotForgotten: something is mounted on the way to
+// it, or on the sandbox, and the agent may be another one by then.
+func TestAMountThatADirectoryOfAnothersCoversIsNotForgotten(t *testing.T) {
+	for _, covered := range []string{"way", ""} {
+		for _, restart := range []bool{false, true} {
+			dir := directory(t)
+			n := start(t, dir)
+			n.reserve(t)
+			n.create(t, "data", true)
+			op := use("task", "data", "way/data", resource.RW)
+			n.must(t, op)
+			over := filepath.Join(dir, "sandboxes", "task", covered)
+			must(t, syscall.Mount("over", over, "tmpfs", 0, ""))
+			if restart {
+				n.stop()
+				n = start(t, dir)
+			}
+			if _, err := n.Do(t.Context(), volume.Detach{Task: "task", Volume: "web/data"}); err == nil {
+				t.Error("detach went through beneath another mount")
+			}
+			if _, err := n.Do(t.Context(), volume.Destroy{Ref: "web/data"}); !errors.Is(err, volume.ErrInUse) {
+				t.Errorf("destroy: %v, want in use", err)
+			}
+			must(t, syscall.Unmount(over, 0))
+			n.must(t, volume.Detach{Task: "task", Volume: "web/data"})
+			n.must(t, volume.Destroy{Ref: "web/data"})
+			n.stop()
+		}
+	}
+}
+
 func TestAMountIsFoundWhereATaskHasMovedIt(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		dir := directory(t)

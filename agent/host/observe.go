@@ -135,10 +135,12 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	}
 	sb, err := h.sandbox(t.Sandbox)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
 		return h.seeMoved(t, a), nil
 	case err != nil && a.Via == volume.Claimed && !a.Gone: // nothing has to be there yet
 		return volume.SeenAttachment{Unreachable: err.Error()}, nil
+	case errors.Is(err, mount.ErrMounted):
+		return h.seeCovered(t, a, err)
 	case err != nil:
 		return seen, err
 	}
@@ -148,7 +150,7 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
 		return h.seeUnmounted(t, a, sb, mount.Point{}) // nothing can be mounted there as it is
 	case errors.Is(err, mount.ErrMounted):
-		return volume.SeenAttachment{Unreachable: err.Error()}, nil
+		return h.seeCovered(t, a, err)
 	case err != nil:
 		return seen, err
 	}
@@ -166,6 +168,21 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 		return volume.SeenAttachment{Unreachable: "something is mounted on top of it or in its place; it is still mounted"}, nil
 	}
 	return seen, nil
+}
+
+// seeCovered is for a target that a mount of somebody else's is on the way to: the volume is
+// mounted beneath that, or nowhere. Only the mount table tells.
+func (h *Host) seeCovered(t *volume.Task, a *volume.Attachment, cause error) (volume.SeenAttachment, error) {
+	table, err := mount.Table()
+	if err != nil {
+		return volume.SeenAttachment{}, err
+	}
+	for _, m := range table {
+		if m.Point == t.Sandbox+"/"+a.Path && shows(m, a.Volume) {
+			return volume.SeenAttachment{Unreachable: cause.Error()}, nil
+		}
+	}
+	return h.seeMoved(t, a), nil
 }
 
 // seeMoved is what there is of a mount that is not to be seen at its target.

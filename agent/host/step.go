@@ -149,7 +149,7 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 		return h.detach(t, a)
 	}
 	sb, err := h.sandbox(t.Sandbox)
-	if step.Kind == volume.Clear && errors.Is(err, fs.ErrNotExist) {
+	if step.Kind == volume.Clear && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, sandbox.ErrNotDirectory)) {
 		return nil
 	}
 	if err != nil {
@@ -189,6 +189,7 @@ func (h *Host) attach(s *volume.State, a *volume.Attachment, sb *sandbox.Sandbox
 	if err := point.Verify(want); err != nil {
 		return refused(errors.Join(err, tree.Detach()))
 	}
+	h.sawAt(a, point.Found.MountID) // it may be moved before anybody looks
 	return nil
 }
 

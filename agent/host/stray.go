@@ -131,7 +131,7 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 	h.mu.Unlock()
 	for _, id := range ids {
 		m, err := mount.Find(id)
-		if err != nil || !strings.HasSuffix(m.Root, "/live/"+string(a.Volume)+"/data") {
+		if err != nil || !shows(m, a.Volume) {
 			continue // gone, or its number is another's by now
 		}
 		if known || a.Gone || strings.HasPrefix(m.Point, t.Sandbox+"/") {
@@ -140,6 +140,11 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 	}
 	h.unseen(a)
 	return mount.Info{}, false
+}
+
+// shows says whether a mount is one of a volume.
+func shows(m mount.Info, id volume.UUID) bool {
+	return strings.HasSuffix(m.Root, "/live/"+string(id)+"/data")
 }
 
 // reportUnknown names, once for each time that a disk is opened, the directories in it

@@ -358,7 +358,7 @@ func (h *history) checkMounts() error {
 		target := h.o.tasks[u.task].sandbox + "/" + u.path
 		m, there := h.w.mounts[target]
 		v, _ := h.n.s.Named(u.volume)
-		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrFailed {
+		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrExists {
 			continue
 		}
 		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != (way.mode == resource.RO) || m.noExec != way.noExec) {

@@ -156,7 +156,7 @@ func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Tim
 	case a.Via != ByPath:
 		return s.sound(u)
 	case !a.Gone && seen.Foreign:
-		return s.Faulty(u, ErrFailed, "something else is mounted at "+a.Path, now)
+		return s.Faulty(u, ErrExists, "something else is mounted at "+a.Path, now)
 	case !a.Gone && seen.Moved != "":
 		return s.Faulty(u, ErrFailed, fmt.Sprintf("whoever can write to the sandbox has moved its mount point to %s", seen.Moved), now)
 	}

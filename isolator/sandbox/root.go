@@ -167,12 +167,16 @@ func (r *Root) make(m Mark, uid, gid int) error {
 }
 
 // Open opens an existing sandbox. task is the name of one that Make made, or the
-// clean relative path of a launcher's own beneath the root.
+// clean relative path of a launcher's own beneath the root. A symlink or a file there, or on
+// the way, is ErrNotDirectory, and a mount mount.ErrMounted.
 func (r *Root) Open(task string) (*Sandbox, error) {
 	if err := checkPath(task); err != nil {
 		return nil, fmt.Errorf("open sandbox in %s: %w", r.path, err)
 	}
 	dir, err := mount.OpenBeneath(r.dir, task)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		err = fmt.Errorf("%w: %w", ErrNotDirectory, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open sandbox: %w", err)
 	}

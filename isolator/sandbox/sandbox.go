@@ -63,7 +63,7 @@ func (p *Point) Close() error {
 // Verify looks up the path from the sandbox on, as a task would, and fails with
 // ErrMoved unless it leads to a mount of the directory want. Call it after Attach: the
 // task may have renamed a directory on the way since Prepare. What was attached is
-// then to be detached again.
+// then to be detached again. After nil p.Found is that mount.
 func (p *Point) Verify(want mount.Identity) error {
 	found, err := p.sandbox.Find(p.path)
 	if err != nil {
@@ -72,6 +72,7 @@ func (p *Point) Verify(want mount.Identity) error {
 	if !found.Mounted || found.Identity != want {
 		return fmt.Errorf("%s in sandbox %s: %w", p.path, p.sandbox.dir.Name(), ErrMoved)
 	}
+	p.Found = found
 	return nil
 }
 
