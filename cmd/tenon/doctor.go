@@ -56,7 +56,9 @@ func doctorCommand() *cli.Command {
 				return usageError{err}
 			}
 			socket := firstOf(global(c, "socket"), config.Default().Socket)
-			found := examine(c.Context, cfg, socket, newClient(c).Status)
+			api := newClient(c)
+			found := examine(c.Context, cfg, socket, api.Status)
+			found.Findings = append(found.Findings, escapeFindings(c.Context, api)...)
 			if err := show(c, found, func(p *page) { p.findings(found) }); err != nil || found.Healthy {
 				return err
 			}

@@ -21,6 +21,29 @@ func mayMount() (bool, error) {
 	return sets[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0, os.NewSyscallError("capget", err)
 }
 
+// dropCapability takes a capability from this thread and whatever it executes, set-user-ID programs
+// included: from the bounding set, and from all that are made of it (capabilities(7)). Tasks lose
+// CAP_SYS_RESOURCE, whose owners ext4 does not hold to quotas.
+func dropCapability(c uintptr) error {
+	var sets [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	bounded, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+	if err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	if bounded != 0 {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return fmt.Errorf("take capability %d from the task: %w", c, os.NewSyscallError("prctl", err))
+		}
+	}
+	set, bit := &sets[c/32], uint32(1)<<(c%32)
+	set.Effective, set.Permitted, set.Inheritable = set.Effective&^bit, set.Permitted&^bit, set.Inheritable&^bit
+	return os.NewSyscallError("capset", unix.Capset(&header, &sets[0])) // the ambient set follows (prctl(2))
+}
+
 // checkPrivilege makes sure that this process may make a task's mount namespace, before
 // anything is claimed.
 func checkPrivilege() error {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,9 +53,13 @@ func parseStage(args []string) (s stage, err error) {
 // runStage never returns. What goes wrong before the command runs is told on standard
 // error and by the exit codes of run.
 func runStage(args []string) {
+	runtime.LockOSThread() // what a thread may do is its own, and goes to the command with exec
 	s, err := parseStage(args)
 	if err == nil {
 		err = s.enter()
+	}
+	if err == nil {
+		err = dropCapability(unix.CAP_SYS_RESOURCE)
 	}
 	if err != nil {
 		leave(exitRunSelf, fmt.Errorf("start the task: %w", err))

@@ -10,6 +10,7 @@ import (
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+	"tenon/isolator/quota"
 )
 
 func statusCommand() *cli.Command {
@@ -25,7 +26,11 @@ func statusCommand() *cli.Command {
 			if len(st.Reservations) == 0 && st.Counts.Volumes == 0 {
 				defer hint(c, "\nnothing is reserved; reserve disk with: tenon reserve disk:SIZE --role ROLE")
 			}
-			return show(c, st, func(p *page) { p.status(st, usedOnDisks(c)) })
+			return show(c, st, func(p *page) {
+				p.status(st, usedOnDisks(c))
+				tasks, _ := escapesOf(c.Context, newClient(c), st.Disks, quota.EscapeByCapability, keepsCapability) // which tenon doctor tells of in any case
+				p.notHeld(tasks)
+			})
 		},
 	}
 }

@@ -157,6 +157,15 @@ func hasSimpleQuotas() bool {
 	return unix.Access("/sys/fs/btrfs/features/simple_quota", unix.F_OK) == nil
 }
 
+// Ways around a limit, as Status.Escapes has them, which a task has or has not.
+const (
+	// EscapeByProject is open to a process in the initial user namespace that owns files there.
+	EscapeByProject = "a task in the initial user namespace can give files that it owns another project, " +
+		"which takes them out of the limit; run it in a user namespace, or refuse it ioctl FS_IOC_FSSETXATTR by seccomp"
+	// EscapeByCapability is open to a process in the initial user namespace with CAP_SYS_RESOURCE.
+	EscapeByCapability = "a task with CAP_SYS_RESOURCE in the initial user namespace writes beyond any limit; take that from it"
+)
+
 // escapes are the ways around a limit.
 func escapes(fs string, m mode) []string {
 	switch m {
@@ -164,10 +173,9 @@ func escapes(fs string, m mode) []string {
 		return []string{"a task can make subvolumes in its volume, which are not limited; " +
 			"simple quotas limit them too (Linux 6.7: btrfs quota disable, then btrfs quota enable --simple)"}
 	case modeHard:
-		ways := []string{"a task in the initial user namespace can give files that it owns another project, " +
-			"which takes them out of the limit; run it in a user namespace, or refuse it ioctl FS_IOC_FSSETXATTR by seccomp"}
+		ways := []string{EscapeByProject}
 		if fs == "ext4" {
-			ways = append(ways, "a task with CAP_SYS_RESOURCE in the initial user namespace writes beyond any limit; take that from it")
+			ways = append(ways, EscapeByCapability)
 		}
 		return ways
 	}
