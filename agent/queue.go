@@ -16,7 +16,7 @@ type lane uint8
 const (
 	laneDisk   lane = iota
 	laneTask        // tasks and attachments: mounts, at most as many as still gain from each other
-	laneEnd         // tasks that end: their sandboxes may be large
+	laneEnd         // tasks that end: their sandboxes may be large, their processes slow to go
 	laneMake        // volumes: enough to share the flushes of their directories
 	laneRemove      // destroyed volumes: deleting gains little from threads
 	lanes

@@ -203,7 +203,7 @@ func (a *Agent) lane(u volume.Unit) lane {
 	if u.Kind == volume.DiskUnit {
 		return laneDisk
 	}
-	if t, ok := a.State().Task(u.Task); u.Kind == volume.TaskUnit && ok && t.Releasing {
+	if t, ok := a.State().Task(u.Task); u.Kind == volume.TaskUnit && ok && (t.Releasing || t.Killing) {
 		return laneEnd
 	}
 	if u.Kind != volume.VolumeUnit {

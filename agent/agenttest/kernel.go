@@ -318,6 +318,12 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		k.Cgroups[t.Lease.Cgroup] = false
 	case volume.RemoveCgroup:
 		delete(k.Cgroups, t.Lease.Cgroup)
+	case volume.DoKill:
+		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
+			delete(k.Cgroups, t.Lease.Cgroup)
+		} else if k.Processes[t.Lease.PID] == t.Lease.Start {
+			delete(k.Processes, t.Lease.PID)
+		}
 	case volume.RemoveSandbox:
 		if foreign {
 			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)

@@ -61,7 +61,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		}
 		return o, nil
 	case volume.Release:
-		if t, ok := s.Task(o.Task); ok {
+		if t, ok := s.Task(o.Task); ok && (o.Since.IsZero() || o.Since.Equal(t.Since)) {
 			seen := k.seeTask(t)
 			o.Since = t.Since
 			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)

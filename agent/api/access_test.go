@@ -86,12 +86,15 @@ type ruled struct {
 	remote *remote
 }
 
+// victim is a process that doom makes a task of.
+const victim = 1 << 22
+
 // ruling serves an agent by ACLs that has web/data and web/alone, of which the task t0 holds
 // the second, and an operation with an id of each asker's, "done-" and the principal.
 func ruling(t *testing.T, acls access.ACLs) *ruled {
 	t.Helper()
 	k := agenttest.NewKernel("/mnt/d1")
-	k.Processes[os.Getpid()] = 1
+	k.Processes[os.Getpid()], k.Processes[victim] = 1, 1
 	r := &ruled{agent: agenttest.Start(t, k), who: &atomic.Pointer[asker]{}, audit: filepath.Join(t.TempDir(), "audit")}
 	r.prepare(t)
 	audit, err := access.OpenAudit(r.audit)
@@ -162,6 +165,17 @@ func (r *ruled) prepare(t *testing.T) {
 	}
 }
 
+// doom adds a task that can be killed, where a change is about one.
+func (r *ruled) doom(c change) {
+	r.t.Helper()
+	if !strings.Contains(c.path, "doomed") {
+		return
+	}
+	if _, err := r.agent.Do(r.t.Context(), volume.Claim{Task: "doomed", Lease: volume.Lease{PID: victim}, Uses: []volume.Use{{Volume: "web/data"}}}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // change is a request that changes something, by the route that it is for.
 type change struct {
 	action access.Action // that must be allowed; "" needs none
@@ -188,6 +202,7 @@ func changes() map[string]change {
 		"DELETE /v1/volumes/{ref...}":         {access.Destroy, request{"DELETE", "/v1/volumes/web/data", "", ""}, false},
 		"POST /v1/tasks":                      {access.Attach, request{"POST", "/v1/tasks", json, `{"task":"t1","volumes":[{"volume":"web/data"}]}`}, false},
 		"DELETE /v1/tasks/{task}":             {access.Attach, request{"DELETE", "/v1/tasks/t0", "", ""}, false},
+		"POST /v1/tasks/{task}/kill":          {access.Attach, request{"POST", "/v1/tasks/doomed/kill", "", ""}, false},
 		"POST /v1/tasks/{task}/attachments":   {access.Attach, request{"POST", "/v1/tasks/t2/attachments", json, `{"volume":"web/data"}`}, false},
 		"DELETE /v1/tasks/{task}/attachments": {access.Attach, request{"DELETE", "/v1/tasks/t0/attachments?volume=web/alone", "", ""}, false},
 		"PATCH /v1/tasks/{task}/attachments":  {access.Attach, request{"PATCH", "/v1/tasks/t0/attachments", json, `{"volume":"web/alone","mode":"RO"}`}, false},
@@ -266,6 +281,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 					}
 					if r == nil {
 						r = ruling(t, rules.acls)
+						r.doom(c)
 					}
 					r.as(who)
 					before, logged, audited := r.agent.State().Version, len(r.log.String()), len(r.entries())

@@ -49,6 +49,7 @@ var routes = []route{
 	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
 	{"GET", "/v1/tasks/{task}", nil, nil, wire.Task{}, (*Server).task},
 	{"DELETE", "/v1/tasks/{task}", []string{"lazy"}, nil, nil, (*Server).release},
+	{"POST", "/v1/tasks/{task}/kill", nil, nil, wire.Task{}, (*Server).kill},
 	{"POST", "/v1/tasks/{task}/attachments", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).attach)},
 	{"PATCH", "/v1/tasks/{task}/attachments", nil, wire.SetMode{}, wire.Task{}, withBody((*Server).setMode)},
 	{"DELETE", "/v1/tasks/{task}/attachments", []string{"volume", "path", "lazy"}, nil, nil, (*Server).detach},

@@ -1,6 +1,10 @@
 package api
 
 import (
+	"errors"
+	"net/http"
+	"time"
+
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
@@ -44,6 +48,44 @@ func (s *Server) release(c *call) (answer, error) {
 	}
 	_, err = s.ask(c, volume.Release{Task: c.PathValue("task"), By: c.peer.pid, Lazy: lazy})
 	return nothing(), err
+}
+
+// kill answers 204 when the task is gone. When that takes longer than the request has, it
+// answers 202 with what is left of the task.
+func (s *Server) kill(c *call) (answer, error) {
+	id := c.PathValue("task")
+	op := volume.Kill{Task: id}
+	if c.peer.remote == "" {
+		op.User = &c.peer.uid
+	}
+	if t, there := s.agent.State().Task(id); there {
+		op.Since = t.Since
+	}
+	st, err := s.ask(c, op)
+	for err == nil && runs(st, id, op.Since) {
+		st, err = s.agent.Watch(c.Context(), st.Version)
+	}
+	if err == nil { // its processes have ended; now wait for what it had
+		_, err = s.ask(c, volume.Release{Task: id, Since: op.Since})
+	}
+	if errors.Is(err, volume.ErrNotFound) && !op.Since.IsZero() {
+		return nothing(), nil
+	}
+	st = s.agent.State()
+	t, there := st.Task(id)
+	switch late := c.Context().Err() != nil && errors.Is(err, c.Context().Err()); {
+	case err == nil:
+		return nothing(), nil
+	case late && there && (t.Killing || t.Releasing):
+		return answer{status: http.StatusAccepted, body: wire.TaskOf(st, t, c.peer.view)}, nil
+	}
+	return answer{}, err
+}
+
+// runs says whether the task that began then is there and is not being released.
+func runs(st *volume.State, id string, since time.Time) bool {
+	t, there := st.Task(id)
+	return there && !t.Releasing && t.Since.Equal(since)
 }
 
 // attach mounts a volume beneath the task's sandbox.

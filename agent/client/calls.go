@@ -156,6 +156,13 @@ func (c *Client) Release(ctx context.Context, id string, lazy bool) error {
 	return err
 }
 
+// Kill ends a task's processes, and with them the task. done says that it is gone; otherwise
+// that took longer than a request has, and goes on.
+func (c *Client) Kill(ctx context.Context, id string) (done bool, err error) {
+	status, err := c.ask(ctx, http.MethodPost, taskPath(id)+"/kill", nil, nil)
+	return err == nil && status == http.StatusNoContent, err
+}
+
 // Attach mounts a volume beneath the task's sandbox.
 func (c *Client) Attach(ctx context.Context, task string, request wire.Attach) (a wire.Attachment, err error) {
 	_, err = c.ask(ctx, http.MethodPost, taskPath(task)+"/attachments", request, &a)

@@ -153,7 +153,7 @@ func (h *Host) root(path string) (*sandbox.Root, string, error) {
 
 // Prepare completes an operation: the sandbox of a task that names none, the start time
 // of a claiming process, the path of a cgroup to be made, whether anything but the asker
-// holds the lease of a task to be released, and what is in a volume that is to become
+// holds the lease of a task to be released, that a process may be killed, and what is in a volume that is to become
 // smaller, which takes as long as a walk through it.
 func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
 	switch o := op.(type) {
@@ -188,10 +188,12 @@ func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation
 		}
 		o.Used, err = h.used(ctx, s, v)
 		return o, err
+	case volume.Kill:
+		return o, prepareKill(s, o)
 	case volume.Release:
 		t, ok := s.Task(o.Task)
-		if !ok {
-			return o, nil
+		if !ok || !o.Since.IsZero() && !o.Since.Equal(t.Since) {
+			return o, nil // for Apply to refuse
 		}
 		seen, err := h.seeTask(t)
 		o.Since = t.Since

@@ -73,7 +73,7 @@ func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 		}
 	}
 	if t.Lease.PID != 0 {
-		if seen.Claimant, err = (lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start}).Held(); err != nil {
+		if seen.Claimant, err = processOf(t).Held(); err != nil {
 			return seen, err
 		}
 	}
@@ -103,8 +103,8 @@ func (h *Host) sandbox(path string) (*sandbox.Sandbox, error) {
 	return r.Open(rel)
 }
 
-// watch has the lease of a living task watched, once everything that it names exists,
-// and forgets that of one that is being released.
+// watch has the lease of a living task watched, once everything that it names exists (the
+// cgroup of one that is killed does not any more), and forgets that of one that is being released.
 func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
 	want := lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start, Cgroup: t.Lease.Cgroup}
 	h.mu.Lock()
@@ -116,7 +116,7 @@ func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
 			h.leases.Remove(t.ID)
 			delete(h.watched, t.ID)
 		}
-	case have != want && (want.Cgroup == "" || seen.Cgroup):
+	case have != want && (want.Cgroup == "" || seen.Cgroup || t.Killing):
 		if err := h.leases.Add(t.ID, want); err != nil {
 			return err
 		}

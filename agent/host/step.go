@@ -120,13 +120,15 @@ func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) er
 		return r.Remove(ctx, rel)
 	case volume.MakeCgroup, volume.RemoveCgroup:
 		return h.doCgroup(t, step.Kind)
+	case volume.DoKill:
+		return h.kill(ctx, t)
 	}
 	return unknown(step)
 }
 
 func (h *Host) doCgroup(t *volume.Task, kind volume.StepKind) error {
 	if h.groups == nil {
-		return errors.New("there were cgroups when the task was made, and are none now")
+		return errNoCgroups()
 	}
 	if kind == volume.MakeCgroup {
 		_, err := h.groups.Create(t.ID)

@@ -26,7 +26,7 @@ type action struct {
 // kinds are drawn from: what is there twice happens more often, the first is what a
 // failing history is shortened to.
 var kinds = strings.Fields(`nothing
-	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter
+	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay
 	create create create destroy destroy destroy reserve refine refine unreserve carve
 	resize resize grow shrink rereserve launch launch launch relaunch relaunch raze raze acknowledge
 	write write write busy busy idle idle foreign lose away back back compact restart squat`)
@@ -133,6 +133,8 @@ func (a action) operations() []Operation {
 		return ops(attach, second)
 	case "detach":
 		return ops(Detach{Task: a.task(), Volume: a.name().String(), Path: []string{"", paths[a.Path]}[a.Way%2], Lazy: a.Way&2 > 0})
+	case "slay":
+		return ops(Kill{Task: a.task()})
 	case "release":
 		return ops(Release{Task: a.task(), Lazy: a.Way&2 > 0})
 	}

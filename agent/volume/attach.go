@@ -123,10 +123,10 @@ func (d *draft) addTask(t *Task) error {
 	}
 	d.touch(UnitOfTask(t.ID))
 	if old, ok := d.Task(t.ID); ok {
-		switch {
-		case old.Releasing:
-			return refuse(ErrPending, "task %s is being released", t.ID)
-		case old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease == t.Lease:
+		if err := old.ending(); err != nil {
+			return err
+		}
+		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease == t.Lease {
 			return nil
 		}
 		return refuse(ErrExists, "task %s exists since %s with sandbox %s", t.ID, old.Since.Format("2006-01-02 15:04:05"), old.Sandbox)
@@ -156,8 +156,8 @@ func (s *State) overlapping(dir string) (found *Task, ok bool) {
 // use adds an attachment to a task that is there, or raises a claim.
 func (d *draft) use(task string, u Use, via Via) error {
 	t, _ := d.Task(task)
-	if t.Releasing {
-		return refuse(ErrPending, "task %s is being released", task)
+	if err := t.ending(); err != nil {
+		return err
 	}
 	v, err := d.usable(u.Volume)
 	if err != nil {

@@ -309,6 +309,39 @@ func TestReleaseEndsATask(t *testing.T) {
 	}
 }
 
+func TestKillEndsWhatTheLeaseNamesAndLeavesTheRestToItsEnd(t *testing.T) {
+	t.Parallel()
+	leased := given(claim("t", Use{Volume: "v1"}))
+	for _, c := range []accepted{
+		{name: "of a task with a lease", given: leased, ops: ops(Kill{Task: "t"}), want: `
+			- task t /s/t own lease 42@7
+			+ task t /s/t own lease 42@7 killing
+			touch task t`},
+		{name: "again", given: append(leased, Kill{Task: "t"}), ops: ops(Kill{Task: "t"}), want: `touch task t`},
+		{name: "of one that is being released", given: append(leased, Release{Task: "t", Ended: true}), ops: ops(Kill{Task: "t"}), want: `touch task t`},
+		{name: "and its detach goes on", given: append(leased, Kill{Task: "t"}), ops: ops(detach("t", "v1")), want: `
+			- attachment v1 t s RW claim
+			+ attachment v1 t s RW claim gone
+			touch volume v1 in task t at s`},
+	} {
+		t.Run(c.name, c.run)
+	}
+}
+
+func TestKillIsRefusedAndRefusesWhatIsNew(t *testing.T) {
+	t.Parallel()
+	leased := given(claim("t", Use{Volume: "v1"}))
+	for _, c := range []refused{
+		{name: "an unknown task", given: leased, ops: ops(Kill{Task: "u"}), kind: ErrNotFound, words: `there is no task "u"`},
+		{name: "another task of the name", given: leased, ops: ops(Kill{Task: "t", Since: second.Add(-1)}), kind: ErrNotFound, words: "there is a new one of that name"},
+		{name: "a task without a lease", given: given(attach("t", "v1", "", "")), ops: ops(Kill{Task: "t"}), kind: ErrInvalid, words: "nothing to kill; release it"},
+		{name: "a claim of one that is killed", given: append(leased, Kill{Task: "t"}), ops: ops(claim("t", Use{Volume: "v1"})), kind: ErrPending, words: "task t is being killed"},
+		{name: "an attachment of one that is killed", given: append(leased, Kill{Task: "t"}), ops: ops(attach("t", "v1", "", "")), kind: ErrPending, words: "task t is being killed"},
+	} {
+		t.Run(c.name, c.run)
+	}
+}
+
 func TestDetachAndReleaseAreRefused(t *testing.T) {
 	t.Parallel()
 	leased := given(claim("t", Use{Volume: "web/x"}), attach("t", "web/x", "", ""), byDescriptor(attach("t", "v1", "", "")))

@@ -175,7 +175,7 @@ func dump(s *State) []string {
 		return true
 	})
 	for t := range s.Tasks("") {
-		add("task %s %s%s%s%s", t.ID, t.Sandbox, flagText(t.Own, " own"), leaseText(t.Lease), flagText(t.Releasing, " releasing"))
+		add("task %s %s%s%s%s%s", t.ID, t.Sandbox, flagText(t.Own, " own"), leaseText(t.Lease), flagText(t.Killing, " killing"), flagText(t.Releasing, " releasing"))
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
 		add("attachment %s %s %s %s%s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, flagText(a.NoExec, ",noexec"), a.Via, flagText(a.Gone, " gone"), flagText(a.Lazy, " lazy"))

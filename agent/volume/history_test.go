@@ -62,7 +62,7 @@ func (h *history) aim(a action) action {
 			a.Way ^= 2
 		}
 	}
-	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "raise", "detach", "busy", "write", "end", "release"}, a.Kind) {
+	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "raise", "detach", "busy", "write", "end", "release", "slay"}, a.Kind) {
 		return a
 	}
 	uses := slices.SortedFunc(maps.Keys(h.o.uses), func(a, b ouse) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
@@ -485,7 +485,7 @@ func manyChecks(t *testing.T, n int) {
 // with three volumes.
 var often = []string{"launch done", "launch refused", "launch failed", "launch crashed", "relaunch done", "relaunch refused", "relaunch crashed",
 	"raze done", "raze refused", "raze crashed", "rereserve done", "rereserve refused", "rereserve crashed", "resize done", "resize refused", "resize crashed",
-	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused",
+	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused", "slay done", "slay refused", "slay crashed",
 	"asked again", "operation OPERATION_FAILED", "operation OPERATION_FINISHED"}
 
 // Not parallel: it sets a flag. A failure prints the seed and the shortest history.

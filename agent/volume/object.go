@@ -152,6 +152,7 @@ type Task struct {
 	Own       bool      `json:"own,omitempty"` // the agent makes and removes the sandbox
 	Lease     Lease     `json:"lease"`
 	Since     time.Time `json:"since"`
+	Killing   bool      `json:"killing,omitempty"`   // its processes are to be ended, and then it is released
 	Releasing bool      `json:"releasing,omitempty"` // tombstone
 }
 

@@ -43,6 +43,7 @@ type otask struct {
 	sandbox   string
 	own       bool
 	lease     Lease
+	killing   bool
 	releasing bool
 }
 
@@ -133,6 +134,8 @@ func (o oracle) apply(w *world, op Operation) (oracle, error) {
 		kind = n.detach(op)
 	case Release:
 		kind = n.release(op)
+	case Kill:
+		kind = n.kill(op)
 	}
 	if kind != nil {
 		return o, kind
@@ -212,7 +215,7 @@ func (o oracle) settled(w *world) oracle {
 	n := o.clone()
 	n.tombs = slices.DeleteFunc(n.tombs, func(v ovolume) bool { return !w.pools[v.disk].away })
 	for id, t := range n.tasks {
-		if t.lease != (Lease{}) && !t.releasing && !w.alive[t.lease.PID] && !w.cgroups[t.lease.Cgroup] {
+		if t.lease != (Lease{}) && !t.releasing && !w.held(t) {
 			n.endTask(id, false)
 		}
 	}
@@ -228,6 +231,15 @@ func (o oracle) settled(w *world) oracle {
 	}
 	maps.DeleteFunc(n.tasks, func(id string, t otask) bool { return t.releasing && !busyTasks[id] })
 	return n
+}
+
+// held says whether anything that is to stay alive proves a task alive.
+func (w *world) held(t otask) bool {
+	claimant, inside := w.alive[t.lease.PID], w.cgroups[t.lease.Cgroup]
+	if t.killing {
+		return claimant && t.lease.Cgroup != ""
+	}
+	return claimant || inside
 }
 
 // rebooted is what outlives the kernel.
@@ -293,7 +305,7 @@ func view(s *State) oracle {
 		o.asked[asked.ID] = oasked{asked.Digest, asked.State}
 	}
 	for t := range s.Tasks("") {
-		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Releasing}
+		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Killing, t.Releasing}
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
 		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.NoExec, a.Via, a.Gone, a.Lazy}

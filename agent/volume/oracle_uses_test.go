@@ -34,9 +34,9 @@ func (o *oracle) destroy(w *world, ref string) error {
 func (o oracle) addTask(id string, t otask) error {
 	if old, ok := o.tasks[id]; ok {
 		switch {
-		case old.releasing:
+		case old.releasing, old.killing:
 			return ErrPending
-		case old != t:
+		case old.sandbox != t.sandbox || old.own != t.own || old.lease != t.lease:
 			return ErrExists
 		}
 		return nil
@@ -77,7 +77,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 	name, _ := ParseName(u.Volume)
 	v, ok := o.volumes[name]
 	switch {
-	case o.tasks[task].releasing:
+	case o.tasks[task].releasing, o.tasks[task].killing:
 		return ErrPending
 	case !ok:
 		return ErrNotFound
@@ -177,6 +177,20 @@ func (o oracle) release(op Release) error {
 		return ErrInUse
 	}
 	o.endTask(op.Task, op.Lazy)
+	return nil
+}
+
+func (o oracle) kill(op Kill) error {
+	t, ok := o.tasks[op.Task]
+	switch {
+	case !ok:
+		return ErrNotFound
+	case t.lease == (Lease{}) && !t.releasing:
+		return ErrInvalid
+	case !t.releasing:
+		t.killing = true
+	}
+	o.tasks[op.Task] = t
 	return nil
 }
 

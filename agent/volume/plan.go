@@ -26,6 +26,7 @@ const (
 
 	MakeSandbox   StepKind = "make-sandbox"   // task
 	MakeCgroup    StepKind = "make-cgroup"    // task
+	DoKill        StepKind = "kill"           // task: end its processes; the cgroup goes with them
 	RemoveCgroup  StepKind = "remove-cgroup"  // task
 	RemoveSandbox StepKind = "remove-sandbox" // task
 
@@ -196,12 +197,17 @@ func planRemoval(v *Volume, seen SeenVolume) []Step {
 	return stepsFor(UnitOfVolume(v.UUID))(kinds...)
 }
 
-// planTask says what is missing for a task: its directories while it lives, their
-// removal once it is released and nothing is mounted in them any more.
+// planTask says what is missing for a task: its directories while it lives, its end once it
+// is to be killed, their removal once it is released and nothing is mounted in them any more.
+// The cgroup of a task that is killed goes at once, so that nobody starts anything in it.
 func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 	steps := stepsFor(UnitOfTask(t.ID))
 	var out []Step
 	switch {
+	case t.Killing && !t.Releasing:
+		if seen.Cgroup || t.Lease.Cgroup == "" && seen.Claimant {
+			out = steps(DoKill)
+		}
 	case !t.Releasing:
 		if t.Own && !seen.Sandbox {
 			out = append(out, steps(MakeSandbox)...)

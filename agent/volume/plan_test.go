@@ -149,8 +149,11 @@ func taskSituations() []situation {
 	var all []situation
 	for lease, sights := range seenLeases() {
 		for _, seen := range sights {
-			for bits := range 16 {
-				t := Task{ID: "t", Sandbox: "/s/t", Lease: lease, Own: bits&1 > 0, Releasing: bits&2 > 0}
+			for bits := range 32 {
+				t := Task{ID: "t", Sandbox: "/s/t", Lease: lease, Own: bits&1 > 0, Releasing: bits&2 > 0, Killing: bits&16 > 0}
+				if t.Killing && lease == (Lease{}) {
+					continue // there is nothing to kill
+				}
 				seen.Sandbox = bits&4 > 0
 				s := Empty().With(Change{Task: &t})
 				if bits&8 > 0 {
@@ -168,7 +171,7 @@ func taskSituations() []situation {
 }
 
 func taskText(t *Task, attached bool) string {
-	return facts(map[string]bool{"own": t.Own, "releasing": t.Releasing, "by pid": t.Lease.PID > 0, "by cgroup": t.Lease.Cgroup != "", "attached": attached})
+	return facts(map[string]bool{"own": t.Own, "releasing": t.Releasing, "killing": t.Killing, "by pid": t.Lease.PID > 0, "by cgroup": t.Lease.Cgroup != "", "attached": attached})
 }
 
 func attachmentSituations() []situation {
@@ -279,6 +282,9 @@ func onlyTombstonesDestroy(c situation) string {
 	}
 	if isTask && planned(c, RemoveSandbox) && !task.Own {
 		return "a foreign sandbox is removed"
+	}
+	if isTask && planned(c, DoKill) && (!task.Killing || task.Releasing || task.Lease.Cgroup != "" && !c.seen.Task.Cgroup) {
+		return "a process is killed that nobody asked for"
 	}
 	a, isAttachment := c.s.Attachment(c.u)
 	if isAttachment && planned(c, DoDetach, Clear) && !a.Gone && a.Via != Claimed {

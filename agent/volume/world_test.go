@@ -351,6 +351,8 @@ func (w *world) doTask(t *Task, kind StepKind) {
 		w.cgroups[t.Lease.Cgroup] = false
 	case RemoveCgroup:
 		delete(w.cgroups, t.Lease.Cgroup)
+	case DoKill:
+		w.kill(t)
 	case RemoveSandbox:
 		if !t.Own || w.sandboxes[t.Sandbox] == 0 {
 			w.fatal("foreign sandbox %s is removed", t.Sandbox)
@@ -358,6 +360,18 @@ func (w *world) doTask(t *Task, kind StepKind) {
 		w.removed[t.Sandbox] = w.sandboxes[t.Sandbox]
 		delete(w.sandboxes, t.Sandbox)
 	}
+}
+
+// kill ends what the lease of a task names: of one with a cgroup never the claimant.
+func (w *world) kill(t *Task) {
+	if !t.Killing || t.Releasing {
+		w.fatal("task %s is killed, and nobody asked for it", t.ID)
+	}
+	if t.Lease.Cgroup != "" {
+		delete(w.cgroups, t.Lease.Cgroup)
+		return
+	}
+	delete(w.alive, t.Lease.PID)
 }
 
 func (w *world) doAttachment(s *State, a *Attachment, kind StepKind) error {

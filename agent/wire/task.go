@@ -14,7 +14,8 @@ type Task struct {
 	Own         bool         `json:"own"`     // the agent made the sandbox and removes it
 	Lease       Lease        `json:"lease"`
 	Since       time.Time    `json:"since"`
-	Releasing   bool         `json:"releasing"` // it has ended and is being removed
+	Killing     bool         `json:"killing,omitempty"` // its processes are being ended
+	Releasing   bool         `json:"releasing"`         // it has ended and is being removed
 	Attachments []Attachment `json:"attachments"`
 	Fault       *Fault       `json:"fault,omitempty"`
 }
@@ -62,7 +63,7 @@ func TasksOf(s *volume.State, after string, limit int, view View) Tasks {
 // TaskOf tells all about one task of s, but for its uses of volumes that may not be seen.
 func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 	w := Task{
-		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: Lease(t.Lease), Since: t.Since, Releasing: t.Releasing,
+		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: Lease(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
 		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
 	}
 	for a := range s.AttachmentsIn(t.ID) {

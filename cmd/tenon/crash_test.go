@@ -127,6 +127,17 @@ func (p *site) attach(task, id string, mode resource.Mode) error {
 	return err
 }
 
+// hire claims a volume for a process that does nothing.
+func (p *site) hire(task, id string) error {
+	worker := exec.Command("sleep", "infinity")
+	p.must(worker.Start())
+	ended := make(chan struct{})
+	go func() { _ = worker.Wait(); close(ended) }()
+	p.t.Cleanup(func() { _ = worker.Process.Kill(); <-ended })
+	_, err := p.Claim(p.t.Context(), wire.Claim{Task: task, PID: worker.Process.Pid, Volumes: []wire.Use{{Volume: "web/" + id}}})
+	return err
+}
+
 // settled waits until nothing is being made or removed any more and gives the rest.
 func (p *site) settled() (volumes []wire.Volume, tasks []wire.Task) {
 	p.t.Helper()
@@ -222,6 +233,7 @@ var crashPoints = map[string][]string{
 	"detach":  {"append", "synced", "detach:before", "detach:after", "clear:before", "clear:after", "settle", "remove-sandbox:before", "remove-sandbox:after", "settle#2"},
 	"destroy": {"append", "synced", "trash:before", "trash:after", "purge:before", "purge:after", "settle"},
 	"claim":   {"append", "synced", "make-sandbox:after", "make-cgroup:before", "make-cgroup:after"},
+	"kill":    {"append", "synced", "kill:before", "kill:after", "settle", "remove-sandbox:after", "settle#2"},
 	"release": {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "remove-sandbox:after", "settle"},
 }
 
@@ -257,8 +269,10 @@ func killAt(t *testing.T, op, point string) {
 		"destroy": func() error { _, err := p.Destroy(t.Context(), "web/victim", true); return err },
 		"claim":   func() error { _, err := p.Claim(t.Context(), claim); return err },
 		"release": func() error { return p.Release(t.Context(), "claimer", false) },
+		"hire":    func() error { return p.hire("worker", "kept") },
+		"kill":    func() error { _, err := p.Kill(t.Context(), "worker"); return err },
 	}
-	for later, first := range map[string]string{"detach": "attach", "release": "claim", "mount": "claim"} {
+	for later, first := range map[string]string{"detach": "attach", "release": "claim", "mount": "claim", "kill": "hire"} {
 		if op == later {
 			p.must(does[first]())
 		}

@@ -13,8 +13,8 @@ import (
 func taskCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "task",
-		Usage:       "list and release the tasks that use volumes",
-		Subcommands: []*cli.Command{taskListCommand(), taskReleaseCommand()},
+		Usage:       "list, release and kill the tasks that use volumes",
+		Subcommands: []*cli.Command{taskListCommand(), taskReleaseCommand(), taskKillCommand()},
 	}
 }
 
@@ -52,12 +52,8 @@ func (p *page) tasks(list []wire.Task) {
 			uses = append(uses, describe(a))
 		}
 		slices.Sort(uses)
-		state := "running"
-		if t.Releasing {
-			state = "releasing"
-		}
 		rows = append(rows, []string{
-			clean(t.ID), p.state(state), orDash(strings.Join(uses, ", ")), heldBy(t.Lease), p.age(t.Since), clean(t.Sandbox),
+			clean(t.ID), p.state(stateOf(t)), orDash(strings.Join(uses, ", ")), heldBy(t.Lease), p.age(t.Since), clean(t.Sandbox),
 		})
 	}
 	p.table([]column{{"task", false}, {"state", false}, {"volumes", false}, {"held by", false}, {"age", true}, {"sandbox", false}}, rows)
@@ -75,6 +71,17 @@ func (p *page) faultsOf(t wire.Task) {
 			p.line("%s", p.paint(red, fmt.Sprintf("task %s: volume %s: %s", clean(t.ID), clean(a.Volume), clean(a.Fault.Reason))))
 		}
 	}
+}
+
+// stateOf is how far a task has come.
+func stateOf(t wire.Task) string {
+	switch {
+	case t.Releasing:
+		return "releasing"
+	case t.Killing:
+		return "killing"
+	}
+	return "running"
 }
 
 // heldBy is what keeps a task.
