@@ -53,7 +53,10 @@ func (k *keeper) Order(t testing.TB, agent, id string, order []byte) {
 func (k *keeper) Result(t testing.TB, agent, id string) (r master.Result) {
 	t.Helper()
 	key := base(agent) + "results/" + id
-	err := k.Await(t.Context(), key, func(_ string, value []byte) bool {
+	err := k.Await(t.Context(), key, func(found string, value []byte) bool {
+		if found != key {
+			return false // of an order with a longer id
+		}
 		if err := json.Unmarshal(value, &r); err != nil {
 			t.Fatal(err)
 		}
