@@ -35,9 +35,17 @@ type Node interface {
 	// Watch waits for a version after the one given.
 	Watch(ctx context.Context, after uint64) (*volume.State, error)
 	// Contact notes that the master was heard from now, or, with an error, what was wrong with
-	// what it said.
+	// what it said. An Incomplete lasts.
 	Contact(err error)
 }
+
+// Incomplete is an error for Contact: what the master cannot be told, and why. It stays in the
+// status of the master until Contact is called with another one or the client returns; an empty
+// one says that the master is told all again.
+type Incomplete string
+
+// Error is what the master cannot be told.
+func (i Incomplete) Error() string { return string(i) }
 
 // About is what a Node knows of its client and its agent.
 type About struct {

@@ -146,6 +146,10 @@ func (n *node) note(r agent.Request, asked error) {
 func (n *node) Contact(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if lacks, is := errors.AsType[Incomplete](err); is {
+		n.lack(lacks)
+		return
+	}
 	if err != nil {
 		n.fail(err)
 		return
@@ -162,7 +166,7 @@ func (n *node) lost(err error) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	heard := n.heard
-	n.heard, n.status.Connected = false, false
+	n.heard, n.status.Connected, n.status.Incomplete = false, false, ""
 	if err == nil {
 		return heard
 	}
@@ -175,21 +179,37 @@ func (n *node) lost(err error) bool {
 	return heard
 }
 
-// fail keeps an error as one line of bounded length: a master may have had a hand in it.
+// lack notes what the master cannot be told, or that there is no such thing any more.
+//
+// Preconditions: n.mu is held.
+func (n *node) lack(i Incomplete) {
+	n.status.Incomplete = line(string(i))
+	if i == "" {
+		n.log.Info("master told all again", "master", n.member.Name)
+		return
+	}
+	n.fail(i)
+	n.log.Warn("master not told all", "master", n.member.Name, "reason", n.status.Incomplete)
+}
+
+// fail keeps an error.
 //
 // Preconditions: n.mu is held.
 func (n *node) fail(err error) {
-	text := err.Error()
+	n.status.LastError, n.status.ErrorAt = line(err.Error()), time.Now().UTC()
+}
+
+// line makes one line of bounded length of a text that a master may have had a hand in.
+func line(text string) string {
 	if len(text) > maxMessage {
 		text = text[:maxMessage]
 	}
-	n.status.LastError = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
 	}, strings.ToValidUTF8(text, "?"))
-	n.status.ErrorAt = time.Now().UTC()
 }
 
 func (n *node) restarted() {

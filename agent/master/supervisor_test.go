@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -306,4 +307,43 @@ func TestTheStatusHasNothingSecret(t *testing.T) {
 	if diff := cmp.Diff(want, s.Status()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+func TestWhatAMasterIsNotToldStaysInItsStatusUntilItIsToldAllOrLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n master.Node
+		lost := make(chan error)
+		s, end := supervise(t, master.Options{}, func(ctx context.Context, node master.Node) error {
+			n = node
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case err := <-lost:
+				return err
+			}
+		})
+		defer end()
+		synctest.Wait()
+		want := func(incomplete, lastError string, connected bool) {
+			t.Helper()
+			synctest.Wait()
+			if s := s.Status()[0]; s.Incomplete != incomplete || s.LastError != lastError || s.Connected != connected {
+				t.Errorf("the status is %+v; want %q, %q, %v", s, incomplete, lastError, connected)
+			}
+		}
+		n.Contact(nil)
+		n.Contact(master.Incomplete("a\nb"))
+		want("a b", "a b", true)
+		n.Contact(nil)
+		n.Contact(errors.New("an order is not understood"))
+		want("a b", "an order is not understood", true)
+		n.Contact(fmt.Errorf("again: %w", master.Incomplete("c")))
+		want("c", "c", true)
+		n.Contact(master.Incomplete(""))
+		want("", "c", true)
+		n.Contact(master.Incomplete(strings.Repeat("d", 1000)))
+		want(strings.Repeat("d", 500), strings.Repeat("d", 500), true)
+		lost <- errors.New("it hung up")
+		want("", "it hung up", false)
+	})
 }

@@ -14,6 +14,9 @@ type Master struct {
 	// and so stays the same while nothing is wrong.
 	LastContact time.Time `json:"last_contact,omitzero"`
 
+	// Incomplete is what it cannot be told, and why, as long as that is so.
+	Incomplete string `json:"incomplete,omitempty"`
+
 	LastError string    `json:"last_error,omitempty"`   // the last one, however long ago
 	ErrorAt   time.Time `json:"last_error_at,omitzero"` // when that was
 	Restarts  uint64    `json:"restarts"`               // how often its client was started again

@@ -187,18 +187,20 @@ func poll(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("polled"), append([]byte(resp.Status+"\n"), body...), 0o600))
 }
 
-func TestMastersThatAreLostAreShownWithTheReason(t *testing.T) {
+func TestMastersThatAreLostOrNotToldAllAreShownWithTheReason(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	p := &page{now: now}
 	p.masters([]wire.Master{
 		{Name: "fleet", URL: "https://fleet/a", Connected: true, LastError: "long ago"},
 		{Name: "keys", URL: "etcd://a:1", LastContact: now.Add(-3 * time.Minute), LastError: "it hung\x1bup"},
+		{Name: "part", URL: "etcd://c:1", Connected: true, Incomplete: "status is without its reservations"},
 		{Name: "new", URL: "etcd://b:1"},
 	})
 	want := `MASTER   AT                STATE       HEARD FROM   REASON
 fleet    https://fleet/a   connected
 keys     etcd://a:1        lost        3m ago       "it hung\x1bup"
+part     etcd://c:1        connected                status is without its reservations
 new      etcd://b:1        lost        never
 `
 	if p.String() != want {

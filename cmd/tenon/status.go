@@ -88,7 +88,7 @@ func unavailable(list []wire.Disk) (n int) {
 func (p *page) masters(list []wire.Master) {
 	var rows [][]string
 	for _, m := range list {
-		row := []string{clean(m.Name), clean(m.URL), p.paint(green, "connected"), "", ""}
+		row := []string{clean(m.Name), clean(m.URL), p.paint(green, "connected"), "", clean(m.Incomplete)}
 		if !m.Connected {
 			heard := "never"
 			if !m.LastContact.IsZero() {

@@ -66,6 +66,7 @@ type connection struct {
 	lease clientv3.LeaseID
 	base  string           // of the agent's keys, with "/" at the end
 	taken map[string]int64 // orders that were handed over, with their revisions; of takeOrders
+	lacks string           // what the master was last said not to be told; of report
 }
 
 // Run keeps etcd up to date until something fails.

@@ -306,7 +306,7 @@ func TestUsersProveThemselvesWithThePasswordOfTheSecretFile(t *testing.T) {
 
 func TestAnOrderThatIsTooLargeToBeReadIsAnswered(t *testing.T) {
 	t.Parallel()
-	e := mastertest.StartEtcd(t)
+	e := mastertest.StartEtcd(t, "--max-request-bytes=16777216")
 	f := follow(t, e, agenttest.Start(t, agenttest.NewKernel()), master.Config{})
 	id := f.State().Agent
 	put(t, e, f.base+"orders/huge", make([]byte, 6<<20))

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -180,7 +179,7 @@ func (c *connection) take(ctx context.Context, id string) (bool, error) {
 // Crash: before the transaction the order is there and is met again, with the same result;
 // after it, the agent is asked to acknowledge by the next round of any run.
 func (c *connection) answer(ctx context.Context, r master.Result, revision int64) (bool, error) {
-	value, err := json.Marshal(r)
+	value, _, err := fit("results/"+r.ID, resultForms(r))
 	if err != nil {
 		return false, err
 	}

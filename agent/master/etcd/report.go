@@ -3,7 +3,8 @@ package etcd
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
+	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -11,12 +12,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"tenon/agent/master"
 	"tenon/agent/volume"
-	"tenon/agent/wire"
 )
 
-// What one transaction has at most; etcd allows 128 operations in 1.5 MiB unless it is
-// configured otherwise.
+// What one transaction has at most, unless one value alone has more; etcd allows 128 operations
+// in 1.5 MiB unless it is configured otherwise.
 const (
 	maxOps   = 100
 	maxBytes = 512 << 10
@@ -38,8 +39,9 @@ const never = -1
 // any value has, no revision, and was never seen in a state.
 type written struct {
 	digest   [sha256.Size]byte
-	revision int64 // of etcd, when it was written
-	seen     int64 // the version of the state that has it
+	revision int64  // of etcd, when it was written
+	seen     int64  // the version of the state that has it
+	lacks    string // what was left out, and why
 }
 
 // report writes each state that is worth it, and looks after every heartbeat whether what it
@@ -144,16 +146,16 @@ func (c *connection) remove(ctx context.Context, key string) error {
 // next run writes the rest.
 func (c *connection) write(ctx context.Context, st *volume.State) error {
 	t := &batch{connection: c, version: int64(st.Version)}
-	if err := t.put(ctx, "alive", c.alive(st), clientv3.WithLease(c.lease)); err != nil {
+	if err := t.put(ctx, "alive", whole(c.alive(st)), clientv3.WithLease(c.lease)); err != nil {
 		return err
 	}
 	for v := range c.Volumes(st) {
-		if err := t.put(ctx, "volumes/"+string(v.UUID), fitVolume(v)); err != nil {
+		if err := t.put(ctx, "volumes/"+string(v.UUID), volumeForms(v)); err != nil {
 			return err
 		}
 	}
 	for w := range c.Tasks(st) {
-		if err := t.put(ctx, "tasks/"+w.ID, fitTask(w)); err != nil {
+		if err := t.put(ctx, "tasks/"+w.ID, taskForms(w)); err != nil {
 			return err
 		}
 	}
@@ -164,10 +166,34 @@ func (c *connection) write(ctx context.Context, st *volume.State) error {
 			}
 		}
 	}
-	if err := t.put(ctx, "status", c.StatusOf(st)); err != nil {
+	if err := t.put(ctx, "status", statusForms(c.StatusOf(st))); err != nil {
 		return err
 	}
-	return t.send(ctx)
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	c.tellLacks()
+	return nil
+}
+
+// tellLacks has it noted what the master is not told, when that has changed.
+func (c *connection) tellLacks() {
+	first, count := "", 0
+	for _, w := range c.known {
+		if w.lacks == "" {
+			continue
+		}
+		if count++; first == "" || w.lacks < first {
+			first = w.lacks
+		}
+	}
+	if count > 1 {
+		first = fmt.Sprintf("%s; %d more keys are not whole", first, count-1)
+	}
+	if first != c.lacks {
+		c.lacks = first
+		c.node.Contact(master.Incomplete(first))
+	}
 }
 
 // batch is a transaction that is being put together.
@@ -176,13 +202,13 @@ type batch struct {
 	version int64
 	ops     []clientv3.Op
 	bytes   int
-	puts    map[string][sha256.Size]byte
+	puts    map[string]written
 	drops   []string
 }
 
-// put writes a value unless it is there already.
-func (b *batch) put(ctx context.Context, key string, value any, how ...clientv3.OpOption) error {
-	data, err := json.Marshal(value)
+// put writes a value, as much of it as a key can hold, unless it is there already.
+func (b *batch) put(ctx context.Context, key string, value iter.Seq[form], how ...clientv3.OpOption) error {
+	data, lacks, err := fit(key, value)
 	if err != nil {
 		return err
 	}
@@ -198,7 +224,7 @@ func (b *batch) put(ctx context.Context, key string, value any, how ...clientv3.
 		return err
 	}
 	b.ops = append(b.ops, clientv3.OpPut(b.base+key, string(data), how...))
-	b.puts[key] = digest
+	b.puts[key] = written{digest: digest, lacks: lacks, seen: b.version}
 	return nil
 }
 
@@ -220,7 +246,7 @@ func (b *batch) room(ctx context.Context, bytes int) error {
 		}
 	}
 	if b.puts == nil {
-		b.puts = map[string][sha256.Size]byte{}
+		b.puts = map[string]written{}
 	}
 	b.bytes += bytes
 	return nil
@@ -241,8 +267,9 @@ func (b *batch) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for key, digest := range b.puts {
-		b.known[key] = written{digest, done.Header.Revision, b.version}
+	for key, w := range b.puts {
+		w.revision = done.Header.Revision
+		b.known[key] = w
 	}
 	for _, key := range b.drops {
 		delete(b.known, key)
@@ -250,23 +277,4 @@ func (b *batch) send(ctx context.Context) error {
 	*b = batch{connection: b.connection, version: b.version}
 	b.node.Contact(nil)
 	return nil
-}
-
-// fitVolume leaves out the holders of a volume that has too many for one key; References says
-// how many there are, and the tasks name the volume.
-func fitVolume(v wire.Volume) wire.Volume {
-	const most = 500
-	if len(v.Holders) > most {
-		v.Holders = v.Holders[:most]
-	}
-	return v
-}
-
-// fitTask leaves out what a task has beyond what one key can hold.
-func fitTask(t wire.Task) wire.Task {
-	const most = 1000
-	if len(t.Attachments) > most {
-		t.Attachments = t.Attachments[:most]
-	}
-	return t
 }

@@ -17,7 +17,7 @@ import (
 	"tenon/mount/mounttest"
 )
 
-// maxRequest is more than an etcd takes unless it is told to.
+// maxRequest bounds what the client of a test sends. An etcd takes less unless it is told to.
 const maxRequest = 16 << 20
 
 // Etcd is an etcd of a test's own, on loopback, that can be killed and started again on what
@@ -27,18 +27,19 @@ type Etcd struct {
 	Client  *clientv3.Client // waits while etcd is not there
 
 	program, dir, peer string
+	flags              []string
 	process            *exec.Cmd
 }
 
-// StartEtcd starts an etcd that ends with the test. The name of the thing that it needs is
-// "etcd".
-func StartEtcd(t testing.TB) *Etcd {
+// StartEtcd starts an etcd that ends with the test, with the limits that it has by default unless
+// flags say otherwise. The name of the thing that it needs is "etcd".
+func StartEtcd(t testing.TB, flags ...string) *Etcd {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
 		mounttest.Skip(t, "etcd", err.Error())
 	}
-	e := &Etcd{program: program, dir: t.TempDir(), Address: freeAddress(t), peer: freeAddress(t)}
+	e := &Etcd{program: program, flags: flags, dir: t.TempDir(), Address: freeAddress(t), peer: freeAddress(t)}
 	e.Client, err = clientv3.New(clientv3.Config{
 		Endpoints: []string{"http://" + e.Address}, Logger: zap.NewNop(), MaxCallSendMsgSize: maxRequest,
 		DialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.WaitForReady(true))},
@@ -72,10 +73,9 @@ func (e *Etcd) Start(t testing.TB) {
 	}
 	defer func() { _ = log.Close() }() // the process has its own
 	client, peer := "http://"+e.Address, "http://"+e.peer
-	e.process = exec.Command(e.program, "--name=test", "--data-dir="+filepath.Join(e.dir, "data"), "--logger=zap",
-		fmt.Sprint("--max-request-bytes=", maxRequest),
-		"--listen-client-urls="+client, "--advertise-client-urls="+client,
-		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer)
+	e.process = exec.Command(e.program, append([]string{"--name=test", "--data-dir=" + filepath.Join(e.dir, "data"), "--logger=zap",
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=test=" + peer}, e.flags...)...)
 	e.process.Stdout, e.process.Stderr = log, log
 	e.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test runs out of time
 	if err := e.process.Start(); err != nil {
