@@ -21,7 +21,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test fuzz acceptance vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance kill vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ fuzz: ## every fuzz target for FUZZTIME each, as many at once as there are proce
 
 acceptance: ## the acceptance list of the specification, case by case (agent/acceptance)
 	@$(GO) test -C agent/acceptance -count=1 -run '^TestAcceptance$$' -timeout 15m -args -whole
+
+# How often `make kill` kills, and the seed of its choices.
+N    ?= 300
+SEED ?= $(shell date +%s)
+
+kill: build ## as root: kill the agent N times under load, and check after each (SEED=...)
+	$(GO) build -o bin/crash ./agent/agenttest/crash
+	unshare --mount --propagation private bin/crash kill -n $(N) -seed $(SEED)
 
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...

@@ -30,6 +30,7 @@ var directions = []struct {
 	{"agent", []string{"agent/volume", "agent/resource", "checkpoint", "isolator/lease"}},
 	{"agent/check", []string{"agent/volume"}},
 	{"agent/host", []string{"agent", "agent/check", "agent/volume", "agent/resource", "agent/pool", "isolator/...", "mount"}},
+	{"agent/agenttest/crash", []string{"agent/client", "agent/host", "agent/resource", "agent/volume", "agent/wire", "checkpoint"}},
 	{"agent/agenttest", []string{"agent", "agent/volume", "agent/resource", "checkpoint/..."}},
 	{"agent/api", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/client", []string{"agent/wire", "agent/resource", "agent/volume"}},
@@ -123,6 +124,7 @@ var restricted = []struct {
 			"cmd/tenon/run*.go": "tenon run starts the user's program",
 			"mount/mounttest":   "tests only: mkfs for their images, their own binary in another namespace",
 
+			"agent/agenttest/crash":   "tests only: the agent under test",
 			"agent/master/mastertest": "tests only: etcd itself",
 		},
 		tests: true,
