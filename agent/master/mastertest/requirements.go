@@ -164,7 +164,8 @@ func reboots(t *testing.T, h *host) {
 
 // tellsWhileOrdersHang has a result acknowledged while as many orders as may be at work hang.
 func tellsWhileOrdersHang(t *testing.T, h *host) {
-	const most = 16 // orders that are at work at once
+	const most = 16                                                   // orders that are at work at once
+	slow := func(i int) string { return fmt.Sprintf("slow-%02d", i) } // none begins as another is
 	h.Order(t, h.id, "first", Order(h.id, "first", Reserve(256)))
 	h.await(t, func(st *volume.State) bool {
 		op, known := st.Operation("m:first")
@@ -173,7 +174,7 @@ func tellsWhileOrdersHang(t *testing.T, h *host) {
 	goOn := h.hang()
 	defer goOn()
 	for i := range most + 4 {
-		id := fmt.Sprint("slow-", i)
+		id := slow(i)
 		h.Order(t, h.id, id, Order(h.id, id, Create(id, 1)))
 	}
 	h.await(t, func(st *volume.State) bool { live, _ := st.CountVolumes(); return live == most })
@@ -185,7 +186,7 @@ func tellsWhileOrdersHang(t *testing.T, h *host) {
 	}
 	goOn()
 	for i := range most + 4 {
-		h.want(t, fmt.Sprint("slow-", i), volume.OperationFinished, "")
+		h.want(t, slow(i), volume.OperationFinished, "")
 	}
 }
 
