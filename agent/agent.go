@@ -142,6 +142,7 @@ func Start(ctx context.Context, o Options) (*Agent, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.queue = newQueue(run, a.reconcile)
+	a.queue.late = a.noteSlow
 	if err := a.first(ctx); err != nil {
 		a.Stop()
 		return nil, err
@@ -185,9 +186,18 @@ func (a *Agent) configure(o Options) error {
 	return a.await(v)
 }
 
+// How long the agent waits when it starts and when it stops: what takes longer is hung on a
+// disk that does not answer, and goes on, or not, behind whoever uses the others.
+const (
+	startLimit = 30 * time.Second
+	stopLimit  = 10 * time.Second
+)
+
 // first reconciles every unit once: disks before the volumes on them, volumes before
 // the tasks that use them, sandboxes before what is mounted in them.
 func (a *Agent) first(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
 	for _, kind := range []volume.UnitKind{volume.DiskUnit, volume.VolumeUnit, volume.TaskUnit, volume.AttachmentUnit} {
 		var runs []<-chan error
 		for u := range a.State().Units() {
@@ -195,13 +205,16 @@ func (a *Agent) first(ctx context.Context) error {
 				continue
 			}
 			l := a.lane(u)
-			if done := a.queue.add(u, l); l != laneRemove && l != laneEnd {
+			if done := a.queue.add(u, l); l.class != laneRemove && l.class != laneEnd {
 				runs = append(runs, done)
 			}
 		}
-		if err := waitAll(ctx, runs); err != nil && ctx.Err() != nil {
+		if err := waitAll(limited, runs); err != nil && ctx.Err() != nil {
 			return ctx.Err() // failures of units are faults by now; they are tried again
 		}
+	}
+	if limited.Err() != nil {
+		a.log.Warn("the agent starts though it has not seen everything yet", "took", startLimit)
 	}
 	return nil
 }
@@ -248,14 +261,16 @@ func (a *Agent) Health() error {
 	return a.failed
 }
 
-// Stop refuses new operations and ends the loop after the steps at work. It leaves
-// every mount and every task as it is.
+// Stop refuses new operations and ends the loop after the steps at work, but waits for them
+// no longer than ten seconds. It leaves every mount and every task as it is.
 func (a *Agent) Stop() {
 	a.mu.Lock()
 	a.stopping = true
 	a.mu.Unlock()
 	a.stop()
-	a.queue.wait()
+	if !a.queue.wait(stopLimit) {
+		a.log.Warn("the agent stops though a step has not ended", "took", stopLimit)
+	}
 	a.work.Wait()
 }
 

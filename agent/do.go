@@ -171,8 +171,10 @@ func stageOf(s *volume.State, u volume.Unit) int {
 }
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
-	if len(units) == 1 && a.lane(units[0]) == laneTask {
-		return a.queue.do(ctx, units[0], laneTask)
+	if len(units) == 1 {
+		if l := a.lane(units[0]); l.class == laneTask {
+			return a.queue.do(ctx, units[0], l)
+		}
 	}
 	runs := make([]<-chan error, len(units))
 	for i, u := range units {

@@ -9,21 +9,32 @@ import (
 	"tenon/agent/volume"
 )
 
-// lane is a class of units that share a bound on how many run at once, so that slow
-// work (the removal of destroyed data) never holds up fast work (an attach).
-type lane uint8
+// class is a kind of work. Its units share a bound on how many run at once, so that slow work
+// (the removal of destroyed data) never holds up fast work (an attach).
+type class uint8
 
 const (
-	laneDisk   lane = iota
-	laneTask        // tasks and attachments: mounts, at most as many as still gain from each other
-	laneEnd         // tasks that end: their sandboxes may be large, their processes slow to go
-	laneMake        // volumes: enough to share the flushes of their directories
-	laneRemove      // destroyed volumes: deleting gains little from threads
-	lanes
+	laneDisk   class = iota
+	laneTask         // tasks and attachments: mounts, at most as many as still gain from each other
+	laneEnd          // tasks that end: their sandboxes may be large, their processes slow to go
+	laneMake         // volumes: enough to share the flushes of their directories
+	laneRemove       // destroyed volumes: deleting gains little from threads
+	classes
 )
 
+// lane is where a unit waits for its turn. Each disk has lanes of its own: one that does not
+// answer any more holds up nothing that is on another.
+type lane struct {
+	class
+	disk string // key
+}
+
 // width is how many units of each lane run at once.
-var width = [lanes]int{laneDisk: 4, laneTask: 16, laneEnd: 8, laneMake: 64, laneRemove: 2}
+var width = [classes]int{laneDisk: 4, laneTask: 16, laneEnd: 8, laneMake: 64, laneRemove: 2}
+
+// slow is how long a unit is at work before somebody is told. The ends of tasks and the removal
+// of data may take long; nothing else does on a disk that answers.
+const slow = 10 * time.Second
 
 // The time before a unit is tried again doubles from the first to the last of these.
 const (
@@ -37,10 +48,12 @@ type queue struct {
 	ctx context.Context
 	run func(context.Context, volume.Unit) (again bool, err error)
 
+	late func(volume.Unit) // called when a unit is slow
+
 	mu      sync.Mutex
-	items   map[volume.Unit]*item // those waiting, running or to be tried again; guarded by mu
-	ready   [lanes][]volume.Unit  // guarded by mu
-	running [lanes]int            // guarded by mu
+	items   map[volume.Unit]*item  // those waiting, running or to be tried again; guarded by mu
+	ready   map[lane][]volume.Unit // guarded by mu
+	running map[lane]int           // guarded by mu
 	workers sync.WaitGroup
 }
 
@@ -54,7 +67,7 @@ type item struct {
 }
 
 func newQueue(ctx context.Context, run func(context.Context, volume.Unit) (bool, error)) *queue {
-	return &queue{ctx: ctx, run: run, items: map[volume.Unit]*item{}}
+	return &queue{ctx: ctx, run: run, late: func(volume.Unit) {}, items: map[volume.Unit]*item{}, ready: map[lane][]volume.Unit{}, running: map[lane]int{}}
 }
 
 // add queues a unit. The channel gets the result of a run that begins after this call;
@@ -99,7 +112,7 @@ func (q *queue) do(ctx context.Context, u volume.Unit, l lane) error {
 func (q *queue) take(u volume.Unit, l lane) (*item, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, known := q.items[u]; known || q.ctx.Err() != nil || q.running[l] >= width[l] || len(q.ready[l]) > 0 {
+	if _, known := q.items[u]; known || q.ctx.Err() != nil || q.running[l] >= width[l.class] || len(q.ready[l]) > 0 {
 		return nil, false
 	}
 	it := &item{lane: l, running: true}
@@ -129,7 +142,7 @@ func (q *queue) enqueue(u volume.Unit, it *item) {
 //
 // Preconditions: q.mu is held.
 func (q *queue) start(l lane) {
-	if q.running[l] >= width[l] || len(q.ready[l]) == 0 {
+	if q.running[l] >= width[l.class] || len(q.ready[l]) == 0 {
 		return
 	}
 	u := q.ready[l][0]
@@ -158,6 +171,9 @@ func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) (err er
 	}()
 	if err := q.ctx.Err(); err != nil {
 		return err
+	}
+	if l.class != laneEnd && l.class != laneRemove {
+		defer time.AfterFunc(slow, func() { q.late(u) }).Stop()
 	}
 	again, err = q.run(q.ctx, u)
 	return err
@@ -211,9 +227,18 @@ func backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// wait returns when nothing runs any more. The context has ended by then.
-func (q *queue) wait() {
-	q.workers.Wait()
+// wait returns when nothing runs any more, or after a limit: a step on a disk that does not
+// answer never ends. The context has ended by then. It tells whether nothing runs.
+func (q *queue) wait(limit time.Duration) bool {
+	idle := make(chan struct{})
+	go func() { q.workers.Wait(); close(idle) }()
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	select {
+	case <-idle:
+	case <-end.C:
+		return false
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range q.items {
@@ -225,4 +250,5 @@ func (q *queue) wait() {
 		}
 	}
 	clear(q.items)
+	return true
 }

@@ -29,10 +29,10 @@ func TestAUnitRunsOnceAtATimeAndAgainWhenAskedMeanwhile(t *testing.T) {
 		}
 		return false, nil
 	})
-	defer func() { cancel(); q.wait() }()
-	one := q.add(unit("t"), laneTask)
+	defer func() { cancel(); q.wait(time.Hour) }()
+	one := q.add(unit("t"), lane{class: laneTask})
 	<-first
-	two, three := q.add(unit("t"), laneTask), q.add(unit("t"), laneTask)
+	two, three := q.add(unit("t"), lane{class: laneTask}), q.add(unit("t"), lane{class: laneTask})
 	close(goOn)
 	for _, done := range []<-chan error{one, two, three} {
 		if err := <-done; err != nil {
@@ -59,12 +59,12 @@ func TestALaneRunsNoMoreThanItsWidthAndHoldsUpNoOther(t *testing.T) {
 		}
 		return false, nil
 	})
-	defer func() { cancel(); q.wait() }()
+	defer func() { cancel(); q.wait(time.Hour) }()
 	var slow []<-chan error
 	for _, id := range []volume.UUID{"a", "b", "c", "d", "e"} {
-		slow = append(slow, q.add(volume.UnitOfVolume(id), laneRemove))
+		slow = append(slow, q.add(volume.UnitOfVolume(id), lane{class: laneRemove}))
 	}
-	if err := q.do(ctx, unit("quick"), laneTask); err != nil {
+	if err := q.do(ctx, unit("quick"), lane{class: laneTask}); err != nil {
 		t.Error(err)
 	}
 	close(goOn)
@@ -88,7 +88,7 @@ func TestAFailedUnitIsTriedAgainLaterAndLater(t *testing.T) {
 			}
 			return false, nil
 		})
-		if err := q.do(ctx, unit("t"), laneTask); !errors.Is(err, broken) {
+		if err := q.do(ctx, unit("t"), lane{class: laneTask}); !errors.Is(err, broken) {
 			t.Errorf("the caller is told %v", err)
 		}
 		time.Sleep(time.Hour)
@@ -105,7 +105,7 @@ func TestAFailedUnitIsTriedAgainLaterAndLater(t *testing.T) {
 			t.Errorf("the last try came after %s: the time between tries does not grow", last)
 		}
 		cancel()
-		q.wait()
+		q.wait(time.Hour)
 		if len(q.items) != 0 {
 			t.Errorf("left in the queue: %v", q.items)
 		}
@@ -125,14 +125,14 @@ func TestARunThatPanicsLeavesTheQueueUsable(t *testing.T) {
 	})
 	func() {
 		defer func() { _ = recover() }()
-		_ = q.do(ctx, unit("t"), laneTask)
+		_ = q.do(ctx, unit("t"), lane{class: laneTask})
 	}()
-	if err := <-q.add(unit("t"), laneTask); err != nil {
+	if err := <-q.add(unit("t"), lane{class: laneTask}); err != nil {
 		t.Error(err)
 	}
 	cancel()
-	q.wait()
-	if n := q.running[laneTask]; n != 0 {
+	q.wait(time.Hour)
+	if n := q.running[lane{class: laneTask}]; n != 0 {
 		t.Errorf("%d places of the lane are taken for ever", n)
 	}
 }
@@ -142,11 +142,75 @@ func TestAQueueThatHasEndedTellsSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	q := newQueue(ctx, func(context.Context, volume.Unit) (bool, error) { return false, nil })
 	cancel()
-	q.wait()
-	if err := <-q.add(unit("t"), laneTask); !errors.Is(err, context.Canceled) {
+	q.wait(time.Hour)
+	if err := <-q.add(unit("t"), lane{class: laneTask}); !errors.Is(err, context.Canceled) {
 		t.Errorf("add after the end: %v", err)
 	}
-	if err := q.do(t.Context(), unit("t"), laneTask); !errors.Is(err, context.Canceled) {
+	if err := q.do(t.Context(), unit("t"), lane{class: laneTask}); !errors.Is(err, context.Canceled) {
 		t.Errorf("do after the end: %v", err)
 	}
+}
+
+func TestADiskThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan struct{})
+	q := newQueue(ctx, func(_ context.Context, u volume.Unit) (bool, error) {
+		if u.Kind == volume.VolumeUnit {
+			<-answers
+		}
+		return false, nil
+	})
+	hung := lane{laneTask, "PATH:/hung"}
+	for i := range 3 * width[laneTask] {
+		q.add(volume.UnitOfVolume(volume.UUID(rune('a'+i))), hung)
+	}
+	for range 3 * width[laneTask] {
+		if err := <-q.add(unit("t"), lane{laneTask, ""}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := q.do(ctx, unit("t"), lane{laneTask, ""}); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if q.wait(time.Millisecond) {
+		t.Error("nothing runs, though a disk does not answer")
+	}
+	close(answers)
+	if !q.wait(time.Hour) {
+		t.Error("something runs, though the disk has answered")
+	}
+}
+
+func TestAUnitThatIsSlowIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		q := newQueue(ctx, func(_ context.Context, u volume.Unit) (bool, error) {
+			switch u.Task {
+			case "slow":
+				time.Sleep(3 * slow)
+			case "fast":
+				time.Sleep(slow - 1)
+			}
+			return false, nil
+		})
+		var late []string
+		q.late = func(u volume.Unit) { late = append(late, u.Task) }
+		for _, task := range []string{"fast", "slow"} {
+			if err := <-q.add(unit(task), lane{class: laneTask}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := <-q.add(unit("slow"), lane{class: laneEnd}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(late) != 1 || late[0] != "slow" {
+			t.Errorf("told of %q", late)
+		}
+		cancel()
+		q.wait(time.Hour)
+	})
 }

@@ -186,31 +186,51 @@ func (a *Agent) noteFailure(u volume.Unit, cause error) {
 	if kind == volume.ErrLost && u.Kind == volume.AttachmentUnit {
 		a.enqueue(volume.UnitOfVolume(u.Volume)) // to be seen there, too
 	}
+	if a.noteFault(u, kind, cause.Error()) {
+		a.log.Warn("step failed", "unit", u, "err", cause)
+	}
+}
+
+// noteFault shows a fault of a unit that is known; it says whether it is new.
+func (a *Agent) noteFault(u volume.Unit, kind error, reason string) bool {
+	var changes []volume.Change
 	v, err := a.commit(func(s *volume.State) (volume.Outcome, error) {
-		changes := s.Faulty(u, kind, cause.Error(), a.now())
-		if len(changes) > 0 {
-			a.log.Warn("step failed", "unit", u, "err", cause)
+		if s.Has(u) {
+			changes = s.Faulty(u, kind, reason, a.now())
 		}
 		return volume.Outcome{Next: s.With(changes...), Changes: changes}, nil
 	})
 	if err == nil {
 		_ = a.await(v) // its error is the journal's, which is kept and told by Health
 	}
+	return len(changes) > 0
+}
+
+// noteSlow shows that a unit has been at work for so long that its disk is to be looked at. It
+// is taken back when the unit comes to an end.
+func (a *Agent) noteSlow(u volume.Unit) {
+	a.log.Warn("a step takes long", "unit", u, "took", slow)
+	a.noteFault(u, volume.ErrUnavailable, fmt.Sprintf("it has been at work for %s; its disk may not answer", slow))
 }
 
 // lane is where a unit waits for its turn.
 func (a *Agent) lane(u volume.Unit) lane {
-	if u.Kind == volume.DiskUnit {
-		return laneDisk
+	s := a.State()
+	v, known := s.Volume(u.Volume)
+	t, task := s.Task(u.Task)
+	disk := u.Disk
+	if known {
+		disk = v.Disk
 	}
-	if t, ok := a.State().Task(u.Task); u.Kind == volume.TaskUnit && ok && (t.Releasing || t.Killing) {
-		return laneEnd
+	switch {
+	case u.Kind == volume.DiskUnit:
+		return lane{laneDisk, disk}
+	case u.Kind == volume.TaskUnit && task && (t.Releasing || t.Killing):
+		return lane{laneEnd, disk}
+	case u.Kind != volume.VolumeUnit:
+		return lane{laneTask, disk}
+	case known && v.Phase == volume.Destroying:
+		return lane{laneRemove, disk}
 	}
-	if u.Kind != volume.VolumeUnit {
-		return laneTask
-	}
-	if v, ok := a.State().Volume(u.Volume); ok && v.Phase == volume.Destroying {
-		return laneRemove
-	}
-	return laneMake
+	return lane{laneMake, disk}
 }

@@ -42,7 +42,10 @@ func start(t testing.TB, k *Kernel, dir, boot string, o agent.Options) (a *agent
 	if err != nil {
 		t.Fatalf("open journal: %v", err)
 	}
-	o.Kernel, o.Journal, o.Boot, o.Disks, o.Log, o.Now = k, j, boot, k.Disks(), quiet, ticking()
+	o.Kernel, o.Journal, o.Boot, o.Disks, o.Log = k, j, boot, k.Disks(), quiet
+	if o.Now == nil {
+		o.Now = ticking()
+	}
 	a, err = agent.Start(context.Background(), o)
 	if err != nil {
 		_ = j.Close()

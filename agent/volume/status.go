@@ -107,7 +107,7 @@ func (o Identified) apply(d *draft) error {
 		}
 	}
 	d.identified = append(d.identified, &OperationStatus{ID: o.ID, Type: o.Type, Digest: o.Digest, Principal: o.Principal,
-		State: OperationPending, Since: d.env.Now})
+		State: OperationPending, Since: d.notBefore(d.env.Now)})
 	return nil
 }
 
@@ -213,6 +213,27 @@ func (o Acknowledge) apply(d *draft) error {
 	told.Acknowledged = true
 	d.put(Change{Operation: &told, Relaxed: true})
 	return nil
+}
+
+// endOfTime is after every time of an operation.
+var endOfTime = time.Unix(1<<55, 0)
+
+// notBefore is now, or just after the newest operation where the clock was set back since then:
+// which operation is the oldest, and forgotten first, must not depend on who sets the clock.
+func (s *State) notBefore(now time.Time) time.Time {
+	for _, last := range []*OperationStatus{
+		{State: OperationPending, Since: endOfTime},
+		{State: OperationFinished, Acknowledged: true, Since: endOfTime},
+		{State: OperationFinished, Since: endOfTime},
+	} {
+		s.byAge.Descend(last, func(o *OperationStatus) bool {
+			if !o.Since.Before(now) {
+				now = o.Since.Add(time.Nanosecond)
+			}
+			return false
+		})
+	}
+	return now
 }
 
 // compareAge puts operations at work before others, those that whoever asked knows the end
