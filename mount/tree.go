@@ -77,9 +77,13 @@ func (a Attributes) set() unix.MountAttr {
 // closes f.
 func FromFile(f *os.File) *Tree { return &Tree{file: f} }
 
+// ErrMountMax is the cause when nothing more can be attached, since the namespace has as many
+// mounts as the kernel allows (fs.mount-max, in Documentation/admin-guide/sysctl/fs.rst).
+var ErrMountMax = sys.ErrMountMax
+
 // Attach makes the tree visible on the directory at, on top of what may be
 // mounted there already. A tree is in one place: attached again, it moves. After
-// an error nothing has become visible.
+// an error nothing has become visible; ErrMountMax is one.
 //
 // Where at lies on a shared mount, the new one becomes shared too and shows up,
 // with its attributes, in every namespace that shares or follows it: see

@@ -19,6 +19,9 @@ import (
 // disk's or the kernel's.
 func (h *Host) Do(ctx context.Context, s *volume.State, step volume.Step) error {
 	err := h.do(ctx, s, step)
+	if errors.Is(err, mount.ErrMountMax) {
+		return &volume.Error{Kind: volume.ErrInsufficient, Cause: err, Message: fmt.Sprintf("%s: %v", step.Unit, mount.ErrMountMax)}
+	}
 	if full(err) {
 		return &volume.Error{Kind: volume.ErrInsufficient, Cause: err, Message: fmt.Sprintf("the disk is full: %s: %v", step.Unit, err)}
 	}

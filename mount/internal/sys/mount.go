@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"errors"
 	"os"
 	"runtime"
 
@@ -46,6 +47,9 @@ func SetAttrAt(dir *os.File, name string, attr unix.MountAttr, flags uint) error
 	return pathError("mount_setattr", dir, name, err)
 }
 
+// ErrMountMax is what ENOSPC of move_mount(2) means.
+var ErrMountMax = errors.New("the mount namespace has as many mounts as fs.mount-max allows; detach some, or raise it: sysctl fs.mount-max")
+
 // MoveMount is move_mount(2), Linux 5.2: it attaches the detached tree to the
 // directory that at holds, on top of what is mounted there.
 func MoveMount(tree, at *os.File) error {
@@ -54,6 +58,9 @@ func MoveMount(tree, at *os.File) error {
 	runtime.KeepAlive(tree)
 	runtime.KeepAlive(at)
 	if err != nil {
+		if errors.Is(err, unix.ENOSPC) {
+			err = ErrMountMax
+		}
 		return &os.LinkError{Op: "move_mount", Old: tree.Name(), New: at.Name(), Err: err}
 	}
 	return nil
