@@ -2,6 +2,7 @@ package mastertest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ type Etcd struct {
 	Client  *clientv3.Client // waits while etcd is not there
 
 	program, dir, peer string
+	scheme             string
 	flags              []string
 	process            *exec.Cmd
 }
@@ -35,13 +37,27 @@ type Etcd struct {
 // flags say otherwise. The name of the thing that it needs is "etcd".
 func StartEtcd(t testing.TB, flags ...string) *Etcd {
 	t.Helper()
+	return startEtcd(t, &Etcd{scheme: "http", flags: flags}, nil)
+}
+
+// StartEtcdTLS is StartEtcd for one that talks TLS, and only to those with a certificate of the
+// authority that its own is of.
+func StartEtcdTLS(t testing.TB, ca *Authority) *Etcd {
+	t.Helper()
+	own := ca.Issue(t)
+	e := &Etcd{scheme: "https", flags: []string{"--cert-file=" + own.CertFile, "--key-file=" + own.KeyFile, "--trusted-ca-file=" + ca.File, "--client-cert-auth"}}
+	return startEtcd(t, e, &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{own.Pair}})
+}
+
+func startEtcd(t testing.TB, e *Etcd, trust *tls.Config) *Etcd {
+	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
 		mounttest.Skip(t, "etcd", err.Error())
 	}
-	e := &Etcd{program: program, flags: flags, dir: t.TempDir(), Address: freeAddress(t), peer: freeAddress(t)}
+	e.program, e.dir, e.Address, e.peer = program, t.TempDir(), freeAddress(t), freeAddress(t)
 	e.Client, err = clientv3.New(clientv3.Config{
-		Endpoints: []string{"http://" + e.Address}, Logger: zap.NewNop(), MaxCallSendMsgSize: maxRequest,
+		Endpoints: []string{e.scheme + "://" + e.Address}, TLS: trust, Logger: zap.NewNop(), MaxCallSendMsgSize: maxRequest,
 		DialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.WaitForReady(true))},
 	})
 	if err != nil {
@@ -72,7 +88,7 @@ func (e *Etcd) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	client, peer := "http://"+e.Address, "http://"+e.peer
+	client, peer := e.scheme+"://"+e.Address, "http://"+e.peer
 	e.process = exec.Command(e.program, append([]string{"--name=test", "--data-dir=" + filepath.Join(e.dir, "data"), "--logger=zap",
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=test=" + peer}, e.flags...)...)

@@ -20,18 +20,30 @@ import (
 // keeper is a master that meets its agents in an etcd.
 type keeper struct {
 	*mastertest.Etcd
-	harm mastertest.Harm
+	config master.Config
+	harm   mastertest.Harm
 }
 
-func etcdKind() mastertest.Kind {
-	return mastertest.Kind{Name: "etcd", New: etcd.New, Start: func(t testing.TB) mastertest.Master {
-		return &keeper{mastertest.StartEtcd(t), mastertest.Fine}
-	}}
+func etcdKind(name string, start func(t testing.TB) *keeper) mastertest.Kind {
+	return mastertest.Kind{Name: name, New: etcd.New, Start: func(t testing.TB) mastertest.Master { return start(t) }}
+}
+
+func startEtcd(t testing.TB) *keeper {
+	e := mastertest.StartEtcd(t)
+	return &keeper{Etcd: e, config: master.Config{URL: "etcd://" + e.Address}, harm: mastertest.Fine}
+}
+
+func startEtcdTLS(t testing.TB) *keeper {
+	ca := mastertest.NewAuthority(t)
+	e, own := mastertest.StartEtcdTLS(t, ca), ca.Issue(t)
+	return &keeper{Etcd: e, config: master.Config{URL: "etcds://" + e.Address, CAFile: ca.File, CertFile: own.CertFile, KeyFile: own.KeyFile}, harm: mastertest.Fine}
 }
 
 // Config is how to reach it.
 func (k *keeper) Config() master.Config {
-	return master.Config{URL: "etcd://" + k.Address + "/cluster/one", Heartbeat: 100 * time.Millisecond}
+	c := k.config
+	c.URL, c.Heartbeat = c.URL+"/cluster/one", 100*time.Millisecond
+	return c
 }
 
 func base(agent string) string { return "cluster/one/" + agent + "/" }

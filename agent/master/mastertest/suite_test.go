@@ -12,5 +12,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEveryKindOfMasterMeetsTheRequirements(t *testing.T) {
 	t.Parallel()
-	mastertest.Run(t, memoryKind(), hookKind("webhook", startPlain), hookKind("webhook+tls", startTLS), etcdKind())
+	mastertest.Run(t, memoryKind(), hookKind("webhook", startPlain), hookKind("webhook+tls", startTLS),
+		etcdKind("etcd", startEtcd), etcdKind("etcd+tls", startEtcdTLS))
 }

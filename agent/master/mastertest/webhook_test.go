@@ -2,18 +2,10 @@ package mastertest_test
 
 import (
 	"compress/gzip"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,14 +45,13 @@ func startPlain(t testing.TB, h *hook) {
 }
 
 func startTLS(t testing.TB, h *hook) {
-	ca := newAuthority(t)
+	ca := mastertest.NewAuthority(t)
 	server := httptest.NewUnstartedServer(h)
-	serverPair, _, _ := ca.issue(t)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{serverPair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t).Pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	_, cert, key := ca.issue(t)
-	h.config = master.Config{URL: server.URL, CAFile: write(t, "ca", ca.pem), CertFile: write(t, "cert", cert), KeyFile: write(t, "key", key)}
+	own := ca.Issue(t)
+	h.config = master.Config{URL: server.URL, CAFile: ca.File, CertFile: own.CertFile, KeyFile: own.KeyFile}
 }
 
 // Config is how to reach it.
@@ -147,68 +138,6 @@ func (h *hook) lie(w http.ResponseWriter, r *http.Request) {
 	default:
 		webhook.SignAnswer(w.Header(), []byte("another secret, that is not known"), time.Now(), r.Header.Get(webhook.HeaderNonce), nil)
 	}
-}
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-	pool *x509.CertPool
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	key := newKey(t)
-	shape := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, shape, shape, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pool: x509.NewCertPool()}
-	a.pool.AddCert(cert)
-	return a
-}
-
-// issue makes a certificate that is good for both sides.
-func (a *authority) issue(t testing.TB) (pair tls.Certificate, cert, key []byte) {
-	t.Helper()
-	k := newKey(t)
-	shape := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, shape, a.cert, &k.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs})
-	if pair, err = tls.X509KeyPair(cert, key); err != nil {
-		t.Fatal(err)
-	}
-	return pair, cert, key
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 func write(t testing.TB, name string, data []byte) (file string) {
