@@ -154,9 +154,10 @@ func TestAQueueThatHasEndedTellsSo(t *testing.T) {
 func TestADiskThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	answers := make(chan struct{})
+	asked, answers := make(chan struct{}, 3*width[laneTask]), make(chan struct{})
 	q := newQueue(ctx, func(_ context.Context, u volume.Unit) (bool, error) {
 		if u.Kind == volume.VolumeUnit {
+			asked <- struct{}{}
 			<-answers
 		}
 		return false, nil
@@ -164,6 +165,9 @@ func TestADiskThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 	hung := lane{laneTask, "PATH:/hung"}
 	for i := range 3 * width[laneTask] {
 		q.add(volume.UnitOfVolume(volume.UUID(rune('a'+i))), hung)
+	}
+	for range width[laneTask] {
+		<-asked
 	}
 	for range 3 * width[laneTask] {
 		if err := <-q.add(unit("t"), lane{laneTask, ""}); err != nil {
