@@ -29,6 +29,7 @@ func runCommand() *cli.Command {
 		ArgsUsage: "-- COMMAND [ARG]...",
 		Description: "Claims the volumes, mounts them in a mount namespace that only the command sees, runs it with\n" +
 			"the task's sandbox as its working directory, and releases everything when it has ended.\n" +
+			"Of open files the command has standard input, output and error, and no others.\n" +
 			"Exits as the command does (128 + n after signal n); 125 where Tenon itself failed, 126 where\n" +
 			"the command can't be run, 127 where it is not found. It is for root: who may only use the socket\n" +
 			"can have volumes mounted by the agent, with tenon attach.\n\n" +
