@@ -143,9 +143,9 @@ func TestAnAttachThatComesTooLateIsTakenBack(t *testing.T) {
 	}
 }
 
-// TestARenameAtAnyInstantLeadsNowhereElse: the task exchanges a directory on the way with a
+// TestCVE_2018_15664_ARenameAtAnyInstantLeadsNowhereElse: the task exchanges a directory on the way with a
 // symlink, or with another directory, all the time.
-func TestARenameAtAnyInstantLeadsNowhereElse(t *testing.T) {
+func TestCVE_2018_15664_ARenameAtAnyInstantLeadsNowhereElse(t *testing.T) {
 	for name, other := range map[string]string{"a symlink": "link", "a directory": "dir/"} {
 		t.Run(name, func(t *testing.T) {
 			v := newVolume(t)

@@ -397,8 +397,8 @@ func TestAMountThatTheTaskHasMovedIsFoundInTheTable(t *testing.T) {
 	}
 }
 
-// TestTheTasksProcIsNotBelieved: absolute paths are the task's to choose there.
-func TestTheTasksProcIsNotBelieved(t *testing.T) {
+// TestCVE_2025_52881_TheTasksProcIsNotBelieved: absolute paths are the task's to choose there.
+func TestCVE_2025_52881_TheTasksProcIsNotBelieved(t *testing.T) {
 	mounttest.WithAndWithout(t, mounttest.Statmount, func(t *testing.T) {
 		v := newVolume(t)
 		k := startTask(t, "private", nil)

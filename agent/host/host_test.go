@@ -293,7 +293,7 @@ func TestAPoolThatIsNotThereIsNeverMadeOverItsMountPoint(t *testing.T) {
 	n.must(t, volume.Release{Task: "t"})
 }
 
-func TestWhatLiesInTheWayIsRefusedAndLeavesNoHolder(t *testing.T) {
+func TestCVE_2015_1335_WhatLiesInTheWayIsRefusedAndLeavesNoHolder(t *testing.T) {
 	n := start(t, directory(t))
 	n.reserve(t)
 	n.create(t, "data", true)
@@ -301,20 +301,23 @@ func TestWhatLiesInTheWayIsRefusedAndLeavesNoHolder(t *testing.T) {
 	outside := filepath.Join(n.dir, "outside")
 	if err := errors.Join(os.Mkdir(sandbox, 0o755), os.Mkdir(outside, 0o755),
 		os.Symlink(outside, filepath.Join(sandbox, "absolute")), os.Symlink("../../outside", filepath.Join(sandbox, "up")),
+		os.Mkdir(filepath.Join(n.dir, "sandboxes", "other"), 0o755), os.Symlink("../other", filepath.Join(sandbox, "beside")),
 		os.Symlink("/proc/self/root", filepath.Join(sandbox, "magic")),
 		os.WriteFile(filepath.Join(sandbox, "file"), nil, 0o644),
 		os.MkdirAll(filepath.Join(sandbox, "full", "x"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"absolute", "absolute/x", "up", "up/x", "magic", "magic/tmp", "file", "file/x", "full"} {
+	for _, path := range []string{"absolute", "absolute/x", "up", "up/x", "beside", "beside/x", "magic", "magic/tmp", "file", "file/x", "full"} {
 		op := use("hostile", "data", path, resource.RW)
 		op.Sandbox = sandbox
 		if _, err := n.Do(t.Context(), op); !errors.Is(err, volume.ErrExists) {
 			t.Errorf("attach at %s: %v, want refused", path, err)
 		}
 	}
-	if entries, _ := os.ReadDir(outside); len(entries) != 0 {
-		t.Errorf("outside has %v", entries)
+	for _, dir := range []string{outside, filepath.Join(n.dir, "sandboxes", "other")} {
+		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+			t.Errorf("%s has %v", dir, entries)
+		}
 	}
 	s := n.State()
 	if v, _ := s.Find("web/data"); len(s.Holders(v.UUID)) != 0 || s.CountTasks() != 0 {
