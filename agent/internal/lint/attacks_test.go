@@ -99,7 +99,7 @@ func TestAnAttackWithoutATestIsFound(t *testing.T) {
 	tree, err := Load(fstest.MapFS{
 		"agent/ARCHITECTURE.md": {Data: []byte("# A\n\n## Attacks\n\n| attack |\n|---|\n| CVE-1-1 | `mount.TestCVE_1_1_Holds` |\n| CVE-1-2 | none |\n" +
 			"| CVE-1-3 | `mount.TestGone` |\n| CVE-1-4 | `mount.TestCVE_1_5_Other` |\n\n## Other\n\n| CVE-1-9 | |\n")},
-		"mount/a_test.go": {Data: []byte("package mount\nfunc TestCVE_1_1_Holds() {}\nfunc TestCVE_1_5_Other() {}\nfunc TestCVE_1_6_New() {}\n")},
+		"mount/a_test.go":                  {Data: []byte("package mount\nfunc TestCVE_1_1_Holds() {}\nfunc TestCVE_1_5_Other() {}\nfunc TestCVE_1_6_New() {}\n")},
 		"cmd/tenon/testdata/cve_1_7.txtar": {},
 	})
 	if err != nil {
