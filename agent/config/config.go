@@ -20,6 +20,7 @@ import (
 
 	"tenon/agent/access"
 	"tenon/agent/resource"
+	"tenon/isolator/owner"
 	"tenon/isolator/quota"
 )
 
@@ -68,6 +69,10 @@ type Config struct {
 	// Projects are the numbers by which file systems may be told to limit volumes; the
 	// zero Range is none.
 	Projects quota.Range
+
+	// Groups are the group ids from which shared volumes are given groups of their own; none
+	// gives them none.
+	Groups owner.Ranges
 
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
 	// agent makes those of tasks.

@@ -315,3 +315,22 @@ func TestEverySettingCanBeGivenItsDefaultAsAFlag(t *testing.T) {
 		t.Errorf("loads to (-default +got):\n%s", diff)
 	}
 }
+
+func TestARangeOfGroupsThatCannotBeIsRefused(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"foo": "not of the form", "10000": "not of the form", "[10000-1099511627776]": "out of range",
+		"[10000-5000]": "ends before it begins", "[]": "not of the form", "[0-5]": "group 0 is root's", "[1-5,5-9]": "is in two ranges",
+	} {
+		_, err := config.Load(config.Default(), config.Sources{Environ: []string{"TENON_VOLUME_GID_RANGE=" + value}})
+		if err == nil || !strings.Contains(err.Error(), "VOLUME_GID_RANGE") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want an error with %q", value, err, want)
+		}
+	}
+	for value, want := range map[string]uint64{"": 0, "[1-5,10-20]": 16} {
+		c, err := config.Load(config.Default(), config.Sources{Environ: []string{"TENON_VOLUME_GID_RANGE=" + value}})
+		if err != nil || c.Groups.Len() != want {
+			t.Errorf("%q: %d groups, %v; want %d", value, c.Groups.Len(), err, want)
+		}
+	}
+}

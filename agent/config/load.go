@@ -78,6 +78,7 @@ type document struct {
 	CSIExpansion   any               `toml:"csi_node_expansion"`
 	CgroupParent   any               `toml:"cgroup_parent"`
 	ProjectRange   any               `toml:"project_range"`
+	VolumeGIDRange any               `toml:"volume_gid_range"`
 	LogLevel       any               `toml:"log_level"`
 	LogFormat      any               `toml:"log_format"`
 	RequestTimeout any               `toml:"request_timeout"`
@@ -92,8 +93,8 @@ func (d document) values() map[string]any {
 	all := map[string]any{
 		"state_dir": d.StateDir, "socket": d.Socket, "group": d.Group, "pool": d.Pool,
 		"pool_size": d.PoolSize, "sandbox_roots": d.SandboxRoots, "cgroup_parent": d.CgroupParent,
-		"project_range": d.ProjectRange,
-		"log_level":     d.LogLevel, "log_format": d.LogFormat,
+		"project_range": d.ProjectRange, "volume_gid_range": d.VolumeGIDRange,
+		"log_level": d.LogLevel, "log_format": d.LogFormat,
 		"request_timeout": d.RequestTimeout, "resources": d.Resources, "default_role": d.DefaultRole,
 		"attributes": d.Attributes, "audit_log": d.AuditLog, "tls_listen": d.TLSListen,
 		"tls_cert": d.TLSCert, "tls_key": d.TLSKey, "tls_client_ca": d.TLSClientCA,

@@ -15,6 +15,7 @@ import (
 	"tenon/agent/access"
 	"tenon/agent/config"
 	"tenon/agent/resource"
+	"tenon/isolator/owner"
 )
 
 // requireReadBack writes c to a file and wants to load the same from it.
@@ -92,6 +93,7 @@ func draw(rt *rapid.T) config.Config {
 	for i := range rapid.IntRange(1, 3).Draw(rt, "roots") {
 		c.SandboxRoots = append(c.SandboxRoots, fmt.Sprintf("/root%d/%s", i, name.Draw(rt, "root")))
 	}
+	c.Groups = rapid.SampledFrom([]owner.Ranges{nil, {{First: 10000, Last: 20000}}, {{First: 1, Last: 1}, {First: 7, Last: 9}}}).Draw(rt, "groups")
 	c.Attributes = drawAttributes(rt)
 	drawAccess(rt, &c)
 	if rapid.Bool().Draw(rt, "served") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tenon/agent/resource"
+	"tenon/isolator/owner"
 	"tenon/isolator/quota"
 )
 
@@ -62,6 +63,9 @@ var settings = []setting{
 	{"project_range", "The project numbers by which XFS, ext4 and btrfs may be told to hold volumes to\ntheir sizes, where they do such things; one for each volume. What else uses projects\non these disks (containers, say) needs others. \"[0-0]\": none.",
 		parsed(parseProjects, func(c *Config) *quota.Range { return &c.Projects }),
 		func(c Config) any { return c.Projects.String() }},
+	{"volume_gid_range", "The group ids from which shared volumes are given groups of their own, so that tasks of\ndifferent users can work on one, as mesos-agent has it: \"[10000-20000]\". Nobody else\nmay use them. Empty: none are given.",
+		parsed(parseGroups, func(c *Config) *owner.Ranges { return &c.Groups }),
+		func(c Config) any { return formatGroups(c.Groups) }},
 	{"cgroup_parent", "The cgroup in which those of tasks are made. Not one beneath the agent's own\nservice: it could not be started again while tasks run there.",
 		text(func(c *Config) *string { return &c.CgroupParent }),
 		func(c Config) any { return c.CgroupParent }},
@@ -150,6 +154,21 @@ func parseProjects(s string) (quota.Range, error) {
 		return none, nil
 	}
 	return quota.ParseRange(s)
+}
+
+// parseGroups reads ranges of group ids; the empty text is none.
+func parseGroups(s string) (owner.Ranges, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return owner.ParseRanges(s)
+}
+
+func formatGroups(rs owner.Ranges) string {
+	if len(rs) == 0 {
+		return ""
+	}
+	return rs.String()
 }
 
 func parseLevel(s string) (slog.Level, error) {

@@ -263,7 +263,7 @@ func (w wanted) operations(st *volume.State) ([]volume.Operation, error) {
 	r.Disk.Persistence = &resource.Persistence{ID: w.id, Principal: driver()}
 	r.Disk.Volume = &resource.Volume{ContainerPath: containerPath, Mode: resource.RW}
 	r.Shared = w.shared
-	return append(ops, volume.Create{Volume: r, Owner: w.owner, Principal: Driver}), nil
+	return append(ops, volume.Create{Volume: r, Owner: w.owner, NoGroup: true, Principal: Driver}), nil
 }
 
 // place finds the space that the volume is to be made of, and the size that it has there.

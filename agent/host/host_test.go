@@ -71,7 +71,7 @@ func startOrDie(t *testing.T, dir, boot string, l *life, more ...volume.Disk) (*
 	}
 	t.Cleanup(func() { n.stop() })
 	n.Agent, err = agent.Start(t.Context(), agent.Options{Kernel: mortal{h, l}, Journal: lastWords{j, l}, Boot: boot, Log: quiet, Crash: l.pass,
-		Gauge: h, Disks: append([]volume.Disk{{Total: 4096 * resource.One}}, more...)})
+		Gauge: h, Host: l.info, Disks: append([]volume.Disk{{Total: 4096 * resource.One}}, more...)})
 	return n, err
 }
 

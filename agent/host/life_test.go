@@ -19,6 +19,8 @@ type life struct {
 	after int  // points that are left; 0 is for ever; guarded by mu
 	dead  bool // guarded by mu
 	where string
+
+	info volume.HostInfo // what the agent is told of its host
 }
 
 func (l *life) pass(point string) {

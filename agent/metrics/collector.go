@@ -36,6 +36,8 @@ var (
 	sizeDesc     = desc("volume_size_bytes", "Size of a volume, which is its limit.", "volume")
 	usedDesc     = desc("volume_used_bytes", "What a volume takes of its disk, where the file system counts it.", "volume")
 	holdersDesc  = desc("volume_holders", "Tasks that hold a volume.", "volume")
+	groupsDesc   = desc("volume_gids", "Groups that shared volumes may be given.")
+	freeGIDsDesc = desc("volume_gids_free", "Groups that shared volumes may be given, and that are nobody's.")
 	unlistedDesc = desc("volumes_unlisted", "Volumes that have no series of their own because there are too many, or may not be seen.")
 )
 
@@ -54,6 +56,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	g.operations(s)
 	g.disks(s)
 	g.volumes(s)
+	g.groups(s)
 }
 
 // named reads the volumes that have series of their own, as far as they may be seen.
@@ -119,6 +122,14 @@ func (g gauges) faults(s *volume.State) {
 	}
 	for k, n := range counts {
 		g.set(faultsDesc, float64(n), k.unit, k.kind)
+	}
+}
+
+// groups has no series where volumes are given none.
+func (g gauges) groups(s *volume.State) {
+	if total, free := s.CountGroups(); total > 0 {
+		g.set(groupsDesc, float64(total))
+		g.set(freeGIDsDesc, float64(free))
 	}
 }
 

@@ -294,3 +294,28 @@ func alerts(t *testing.T) (exprs []string) {
 	}
 	return exprs
 }
+
+// few are groups for volumes.
+type few struct{ volume.Groups }
+
+func (few) Len() uint64          { return 9 }
+func (few) Contains(uint32) bool { return true }
+
+func TestGroupsAreCountedWhereThereAreAny(t *testing.T) {
+	t.Parallel()
+	of := func(info volume.HostInfo) string {
+		v := &volume.Volume{UUID: "u", Name: volume.Name{Role: "web", ID: "v"}, Size: resource.One, Phase: volume.Ready, Group: 60}
+		m := metrics.New("")
+		m.Watch(still{volume.Empty().With(volume.Change{Volume: v}, volume.Change{Host: &info})})
+		return scrape(t, m, "text/plain")
+	}
+	text := of(volume.HostInfo{Groups: few{}})
+	for _, want := range []string{"\ntenon_volume_gids 9\n", "\ntenon_volume_gids_free 8\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if text := of(volume.HostInfo{}); strings.Contains(text, "gids") {
+		t.Error("there are series of groups where there are no groups")
+	}
+}

@@ -155,7 +155,7 @@ func (w *writer) putAccount(a Account) {
 
 func (w *writer) copyVolumes() {
 	if !w.ownVolumes {
-		w.volumes, w.names, w.projects, w.ownVolumes = w.volumes.Copy(), w.names.Copy(), w.projects.Copy(), true
+		w.volumes, w.names, w.projects, w.groups, w.ownVolumes = w.volumes.Copy(), w.names.Copy(), w.projects.Copy(), w.groups.Copy(), true
 	}
 }
 
@@ -164,6 +164,11 @@ func (w *writer) putVolume(v *Volume) {
 	w.volumes.Set(v)
 	if v.Project != 0 {
 		w.projects.Set(v)
+	}
+	if v.Group != 0 {
+		if _, had := w.groups.Set(v); !had {
+			w.lastGroup = v.Group
+		}
 	}
 	if v.Phase != Destroying {
 		w.names.Set(v)
@@ -239,6 +244,9 @@ func (w *writer) dropVolume(id UUID) {
 		w.copyAttachments()
 		w.lastHeld.Delete(&use{volume: id})
 		w.projects.Delete(v)
+		if v.Group != 0 {
+			w.groups.Delete(v)
+		}
 		w.unname(v)
 	}
 	w.clearFault(UnitOfVolume(id))

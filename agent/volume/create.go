@@ -14,6 +14,7 @@ type Create struct {
 	Role      string
 	Owner     Owner
 	OneWriter bool // of a shared volume: one task may write, any number read
+	NoGroup   bool // it is given no group of its own: whoever starts its tasks would not pass that on
 	Principal string
 	Project   uint32 // by which the file system is to limit it, 0 for none; found when the operation is prepared
 }
@@ -69,6 +70,11 @@ func (o Create) apply(d *draft) error {
 	}
 	if f, bad := d.Fault(UnitOfDisk(disk.Key)); bad {
 		return refuse(ErrUnavailable, "create %s: disk %s is unavailable: %s", v.Name, DiskName(disk.Key), f.Reason)
+	}
+	if !o.NoGroup {
+		if err := d.giveGroup(v); err != nil {
+			return err
+		}
 	}
 	d.give(disk.Key, v.Reservations, -v.Size)
 	d.put(Change{Volume: v})

@@ -337,6 +337,9 @@ func (h *history) checkData() error {
 			return fmt.Errorf("the data of %s is %+v, want birth %d and %d writes", name, *d, v.birth, v.writes)
 		}
 	}
+	if err := h.checkGroups(); err != nil {
+		return err
+	}
 	for project, l := range h.w.limits {
 		if v, ok := h.n.s.Volume(l.volume); !ok || v.Project != project || v.Phase == Ready && !h.w.pools[v.Disk].away && v.Size != l.size && h.w.pools[v.Disk].live[v.UUID] != nil {
 			return fmt.Errorf("project %d is limited to %+v, the volume is %+v", project, l, v)
@@ -348,6 +351,22 @@ func (h *history) checkData() error {
 		}
 	}
 	return nil
+}
+
+// checkGroups: each shared volume, and what is left of one, has a group that no other has.
+func (h *history) checkGroups() (err error) {
+	of := map[uint32]UUID{}
+	h.n.s.volumes.Scan(func(v *Volume) bool {
+		if other, twice := of[v.Group]; v.Shared != (v.Group != 0) || v.Shared && (twice || !h.n.s.GroupUsed(v.Group) || v.Owner.GID != int(v.Group)) {
+			err = fmt.Errorf("volume %s (shared: %t) has group %d of %+v, which is %q's", v.UUID, v.Shared, v.Group, v.Owner, other)
+		}
+		of[v.Group] = v.UUID
+		return err == nil
+	})
+	if _, free := h.n.s.CountGroups(); err == nil && free+uint64(h.n.s.groups.Len()) != 64 {
+		err = fmt.Errorf("%d groups are free, and %d used of 64", free, h.n.s.groups.Len())
+	}
+	return err
 }
 
 // checkMounts: what is mounted is what is attached, in its mode; where something else is

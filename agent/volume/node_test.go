@@ -38,7 +38,7 @@ func (w *world) start() *node {
 	if err != nil {
 		w.fatal("the journal does not fit the configuration: %v", err)
 	}
-	n.commit(changes)
+	n.commit(append(changes, Change{Host: &HostInfo{Groups: manyGIDs()}}))
 	n.sweep()
 	return n
 }

@@ -69,6 +69,10 @@ type Volume struct {
 	// the volumes of a disk, tombstones included; 0 is none.
 	Project uint32 `json:"project,omitempty"`
 
+	// Group is the group of its own that a shared volume was given, unique among all volumes,
+	// tombstones included; 0 is none. It is Owner's as well.
+	Group uint32 `json:"group,omitempty"`
+
 	// Back, of a tombstone, says what its space is reserved to when it comes back, where the
 	// batch that destroyed the volume went on to change that; empty is all to Reservations.
 	Back []Part `json:"back,omitempty"`

@@ -25,6 +25,7 @@ type State struct {
 	volumes  *btree.BTreeG[*Volume]
 	names    *btree.BTreeG[*Volume] // those that are not being destroyed
 	projects *btree.BTreeG[*Volume] // those that have one, tombstones included
+	groups   *btree.BTreeG[*Volume] // those that have one, tombstones included
 	tasks    *btree.BTreeG[*Task]
 	sandbox  *btree.BTreeG[*Task] // by sandbox path
 	byVolume *btree.BTreeG[*Attachment]
@@ -35,13 +36,19 @@ type State struct {
 	operations *btree.BTreeG[*OperationStatus] // by id
 	byAge      *btree.BTreeG[*OperationStatus] // those at work first
 
-	Host HostInfo // what masters are told of the host besides its disks; configured
+	lastGroup uint32 // that was given to a volume; seen anew by each agent, never stored
+
+	Host HostInfo // besides its disks; configured
 }
 
-// HostInfo is what the agent carries through for masters and does not look at.
+// HostInfo is what is configured of the host besides its disks. Resources and Attributes are
+// carried through for masters, and not looked at.
 type HostInfo struct {
 	Resources  []resource.Resource // those that are not disk
 	Attributes []resource.Attribute
+
+	Groups Groups            // that shared volumes are given; nil is none
+	Taken  map[uint32]string // those of them that are somebody's on this host, with their names
 }
 
 // entry is an account with its canonical key.
@@ -75,6 +82,7 @@ func Empty() *State {
 		projects: tree(func(a, b *Volume) int {
 			return cmp.Or(cmp.Compare(a.Disk, b.Disk), cmp.Compare(a.Project, b.Project))
 		}),
+		groups:  tree(func(a, b *Volume) int { return cmp.Compare(a.Group, b.Group) }),
 		tasks:   tree(func(a, b *Task) int { return cmp.Compare(a.ID, b.ID) }),
 		sandbox: tree(func(a, b *Task) int { return cmp.Compare(a.Sandbox, b.Sandbox) }),
 		byVolume: tree(func(a, b *Attachment) int {

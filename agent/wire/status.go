@@ -25,6 +25,7 @@ type Status struct {
 	Reservations []Reservation `json:"reservations"`
 	Counts       Counts        `json:"counts"`
 	Faults       []UnitFault   `json:"faults"`            // the first 100
+	Groups       *Groups       `json:"groups,omitempty"`  // none where volumes are given none
 	Masters      []Master      `json:"masters,omitempty"` // none where the agent has none, and in what masters are told
 }
 
@@ -73,6 +74,21 @@ type Counts struct {
 	Faults      int `json:"faults"`
 }
 
+// Groups are the group ids from which shared volumes are given groups of their own.
+type Groups struct {
+	Range string `json:"range"` // "[10000-20000]"
+	Total uint64 `json:"total"`
+	Free  uint64 `json:"free"` // of no volume, and of nobody on this host
+}
+
+func groupsOf(s *volume.State) *Groups {
+	if s.Host.Groups == nil {
+		return nil
+	}
+	total, free := s.CountGroups()
+	return &Groups{Range: s.Host.Groups.String(), Total: total, Free: free}
+}
+
 // Disks is the list of disks, by key.
 type Disks struct {
 	Disks []Disk `json:"disks"`
@@ -103,8 +119,8 @@ func StatusOf(s *volume.State, about About) Status {
 		Agent: s.Agent, Boot: s.Boot, Index: s.Version,
 		Version: about.Version, Started: about.Started, Healthy: about.Health == nil,
 		Disks: disksOf(s), Reservations: reservationsOf(s, about.View), Faults: []UnitFault{},
-		Masters: about.Masters,
-		Counts:  Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
+		Masters: about.Masters, Groups: groupsOf(s),
+		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
 	}
 	if about.Health != nil {
 		st.Problem = about.Health.Error()

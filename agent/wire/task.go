@@ -36,6 +36,7 @@ type Attachment struct {
 	Mode      resource.Mode `json:"mode"`
 	NoExec    bool          `json:"no_exec,omitempty"` // no program on it can be run
 	Via       volume.Via    `json:"via"`               // claim, path or descriptor
+	Group     uint32        `json:"group,omitempty"`   // the volume's own, which processes need to have that use it
 	Since     time.Time     `json:"since"`
 	Detaching bool          `json:"detaching"`
 	Fault     *Fault        `json:"fault,omitempty"`
@@ -81,7 +82,7 @@ func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
 	if v, ok := s.Volume(a.Volume); ok {
-		w.Volume = v.Name.String()
+		w.Volume, w.Group = v.Name.String(), v.Group
 	}
 	return w
 }

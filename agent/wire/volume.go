@@ -26,7 +26,8 @@ type Volume struct {
 	Created       time.Time         `json:"created"`
 	ContainerPath string            `json:"container_path"` // where it is mounted unless a task says otherwise
 	Owner         Owner             `json:"owner"`
-	References    int               `json:"references"` // the number of holders
+	Group         uint32            `json:"group,omitempty"` // of its own, which its tasks need to have; the owner's gid
+	References    int               `json:"references"`      // the number of holders
 	Holders       []Holder          `json:"holders"`
 	CanDestroy    bool              `json:"can_destroy"` // a request to destroy it would be taken
 	Why           string            `json:"why"`         // one sentence: how it is, and what keeps it so
@@ -77,7 +78,7 @@ func VolumeOf(s *volume.State, v *volume.Volume) Volume {
 	hs := s.Holders(v.UUID)
 	w := Volume{
 		UUID: v.UUID, Name: v.Name.String(), Role: v.Role, ID: v.ID, Disk: volume.DiskName(v.Disk),
-		Size: v.Size.Bytes(), Shared: v.Shared, OneWriter: v.OneWriter, State: string(v.Phase), Phase: v.Phase,
+		Size: v.Size.Bytes(), Shared: v.Shared, OneWriter: v.OneWriter, Group: v.Group, State: string(v.Phase), Phase: v.Phase,
 		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
 		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
 		Holders:  holdersOf(hs),

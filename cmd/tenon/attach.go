@@ -73,6 +73,9 @@ func attach(c *cli.Context) error {
 	return show(c, task, func(p *page) {
 		for _, a := range made {
 			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), optionsOf(a))
+			if a.Group != 0 {
+				p.line("   its processes need group %d, or be root's", a.Group)
+			}
 		}
 	})
 }

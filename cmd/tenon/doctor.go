@@ -75,6 +75,7 @@ func examine(ctx context.Context, cfg config.Config, socket string, ask func(con
 		all = append(all, diskFindings(st.Disks)...)
 	}
 	all = append(all, directoryFindings(cfg, err == nil)...)
+	all = append(all, groupFindings(cfg, st.Groups)...)
 	all = append(all, socketFinding(socket), cgroupFinding(cgroup.Supported()))
 	all = append(all, kernelFindings()...)
 	out := examined{Healthy: true, Findings: all}

@@ -46,6 +46,12 @@ func (p *page) explain(v wire.Volume, find func(task string) (wire.Task, []int))
 		p.holders(v.Holders)
 	}
 	p.line("")
+	for _, h := range v.Holders {
+		t, pids := find(h.Task)
+		for _, line := range outsiders(v, t, pids) {
+			p.line("%s", p.paint(yellow, line))
+		}
+	}
 	for _, step := range stepsFor(v, find) {
 		p.line("%s", step)
 	}

@@ -81,7 +81,7 @@ func runTask(ctx context.Context, api *client.Client, task wire.Task, command []
 	if err != nil {
 		return 0, err
 	}
-	stage := exec.Command("/proc/self/exe", stageArguments(task, paths, command)...)
+	stage := exec.Command("/proc/self/exe", stageArguments(task, identity{Groups: groupsFor(task)}, paths, command)...)
 	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
 	stage.ExtraFiles = mounts
 	stage.SysProcAttr = &syscall.SysProcAttr{}

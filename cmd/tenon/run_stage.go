@@ -30,25 +30,30 @@ const firstMount = 3
 // stage is what the stage is told in its arguments.
 type stage struct {
 	task, sandbox, cgroup string
+	as                    identity
 	paths                 []string // where each descriptor's mount goes
 	command               []string
 }
 
-func stageArguments(t wire.Task, paths, command []string) []string {
-	args := append([]string{stageName, t.ID, t.Sandbox, t.Lease.Cgroup, strconv.Itoa(len(paths))}, paths...)
+func stageArguments(t wire.Task, as identity, paths, command []string) []string {
+	args := append([]string{stageName, t.ID, t.Sandbox, t.Lease.Cgroup, as.String(), strconv.Itoa(len(paths))}, paths...)
 	return append(args, command...)
 }
 
 func parseStage(args []string) (s stage, err error) {
-	const fixed = 4
+	const fixed = 5
 	if len(args) < fixed {
 		return s, errors.New("too few arguments")
 	}
-	n, err := strconv.Atoi(args[3])
-	if err != nil || n < 0 || len(args) <= fixed+n {
-		return s, fmt.Errorf("%q is not the number of mounts", args[3])
+	as, err := parseIdentity(args[3])
+	if err != nil {
+		return s, err
 	}
-	return stage{args[0], args[1], args[2], args[fixed : fixed+n], args[fixed+n:]}, nil
+	n, err := strconv.Atoi(args[4])
+	if err != nil || n < 0 || len(args) <= fixed+n {
+		return s, fmt.Errorf("%q is not the number of mounts", args[4])
+	}
+	return stage{args[0], args[1], args[2], as, args[fixed : fixed+n], args[fixed+n:]}, nil
 }
 
 // runStage never returns. What goes wrong before the command runs is told on standard
@@ -61,6 +66,9 @@ func runStage(args []string) {
 	}
 	if err == nil {
 		err = dropCapability(unix.CAP_SYS_RESOURCE)
+	}
+	if err == nil {
+		err = s.as.assume()
 	}
 	if err != nil {
 		leave(exitRunSelf, fmt.Errorf("start the task: %w", err))

@@ -57,8 +57,12 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	}
 	crash, arm := crashHook()
 	meter := metrics.New(version())
+	info, err := hostInfo(cfg, log)
+	if err != nil {
+		return err
+	}
 	a, err := agent.Start(ctx, agent.Options{Kernel: h, Gauge: h, Journal: journal, Boot: boot, Disks: disks, Meter: meter,
-		Host: volume.HostInfo{Resources: cfg.Others(), Attributes: cfg.Attributes}, Log: log, Crash: crash})
+		Host: info, Log: log, Crash: crash})
 	if err != nil {
 		return err
 	}

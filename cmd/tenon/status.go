@@ -58,6 +58,7 @@ func (p *page) status(st wire.Status, used map[string]wire.DiskUsage) {
 		{"agent", fmt.Sprintf("%s, up %s, version %s", health, p.age(st.Started), clean(st.Version))},
 		{"id", clean(st.Agent)},
 		{"in use", counts(st.Counts)},
+		{"groups", groupsText(st.Groups)},
 	})
 	p.line("")
 	p.disks(st.Disks, used)

@@ -253,6 +253,7 @@ func (p *page) volume(v wire.Volume) {
 		{"disk", clean(v.Disk)},
 		{"container path", clean(v.ContainerPath)},
 		{"owner", fmt.Sprintf("%d:%d, mode %s", v.Owner.UID, v.Owner.GID, v.Owner.Mode)},
+		{"group", groupOf(v)},
 		{"created", fmt.Sprintf("%s (%s ago)", v.Created.Local().Format(time.DateTime), p.age(v.Created))},
 		{"holders", strconv.Itoa(v.References)},
 		{"resource", clean(v.Resource.String())},

@@ -73,7 +73,7 @@ func checkSkipping(t *Tree) (found []Finding) {
 // logKeys are the keys of log attributes. Sizes are in bytes, durations are
 // time.Duration, err is an error.
 var logKeys = []string{
-	"addr", "agent", "bytes", "cgroup", "count", "disk", "err", "file", "generation", "level", "master",
+	"addr", "agent", "bytes", "cgroup", "count", "disk", "err", "file", "generation", "group", "level", "master",
 	"method", "mode", "offset", "op", "path", "phase", "pid", "pool", "principal", "project", "reason",
 	"role", "signal", "socket", "status", "step", "target", "task", "took", "unit", "version", "volume",
 }

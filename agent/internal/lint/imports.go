@@ -23,7 +23,7 @@ var directions = []struct {
 	{"agent/volume", []string{"agent/resource"}},
 	{"agent/access", []string{"agent/resource", "agent/volume"}},
 	{"agent/wire", []string{"agent/resource", "agent/volume"}},
-	{"agent/config", []string{"agent/access", "agent/resource", "isolator/quota"}},
+	{"agent/config", []string{"agent/access", "agent/resource", "isolator/owner", "isolator/quota"}},
 	{"agent/pool", []string{"agent/resource", "mount"}},
 	{"agent/internal/...", nil},
 	{"agent/acceptance", nil},
