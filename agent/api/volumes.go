@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+
+	"github.com/google/uuid"
 
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -56,13 +59,15 @@ func (s *Server) create(c *call, request wire.CreateVolume) (answer, error) {
 	if principal := c.peer.principal; principal != "" {
 		op.Principal, op.Volume.Disk.Persistence.Principal = principal, &principal
 	}
+	op.UUID = volume.UUID(uuid.NewString()) // the name may be another's when the answer is made
 	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err
 	}
-	v, err := st.Find(volume.Name{Role: request.Role, ID: request.ID}.String())
-	if err != nil {
-		return answer{}, err // destroyed by somebody else by now
+	v, there := st.Volume(op.UUID)
+	if !there || v.Phase == volume.Destroying {
+		name := volume.Name{Role: request.Role, ID: request.ID}
+		return answer{}, &volume.Error{Kind: volume.ErrNotFound, Message: fmt.Sprintf("volume %s was made, and destroyed by somebody else", name)}
 	}
 	if c.dryRun {
 		return ok(wire.VolumeOf(st, v)), nil

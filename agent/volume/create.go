@@ -7,9 +7,11 @@ import (
 // Create carves a volume from reserved space (spec.md 3.6). Volume is the resource as
 // CREATE names it. Where its reservation stack is empty and Role is set, the stack is
 // that of the first account of the disk whose last role is Role and that has room.
-// Where Principal is set, it is that of whoever asks, and Volume must carry it. Refused with
-// ErrInvalid, ErrNotFound (no such disk), ErrExists or ErrInsufficient.
+// Where Principal is set, it is that of whoever asks, and Volume must carry it. Where UUID is
+// set, nobody has ever used it: by that whoever asks can tell this volume from others that
+// get its name after it. Refused with ErrInvalid, ErrNotFound (no such disk), ErrExists or ErrInsufficient.
 type Create struct {
+	UUID      UUID // none: a new one
 	Volume    resource.Resource
 	Role      string
 	Owner     Owner
@@ -58,6 +60,9 @@ func (o Create) apply(d *draft) error {
 		return refuse(ErrInvalid, "create: one writer is for shared volumes; %s is exclusive, which is one task at all", r)
 	}
 	v := d.describeVolume(r, disk.Key, o.Owner)
+	if o.UUID != "" {
+		v.UUID = o.UUID
+	}
 	v.OneWriter, v.Project = o.OneWriter, o.Project
 	if d.ProjectUsed(v.Disk, v.Project) {
 		return refuse(ErrPending, "create %s: project %d was given to another volume meanwhile; ask again", v.Name, v.Project)
