@@ -129,7 +129,7 @@ func (w *worker) act() bool {
 		chance int
 		do     func() Answer
 	}{
-		{19, w.create}, {15, w.destroy}, {10, w.resize}, {20, w.take}, {16, w.give}, {10, w.look},
+		{19, w.create}, {18, w.destroy}, {8, w.resize}, {18, w.take}, {18, w.give}, {9, w.look},
 		{6, w.reserveSome}, {4, func() Answer { w.doOnce(w.nextOnce()); return Answer{} }},
 	}
 	n := w.random.IntN(100)
@@ -181,6 +181,9 @@ func (w *worker) resize() Answer {
 
 // take attaches a volume, or claims one, for a new task.
 func (w *worker) take() Answer {
+	if len(w.tasks) > 0 { // volumes that are always held would never go
+		return w.give()
+	}
 	id := w.any()
 	w.fresh++
 	t := task{id: fmt.Sprintf("t%d-%d", w.id, w.fresh), on: id, claim: w.random.IntN(3) == 0}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand"
+	"net"
 	"os"
 	"sync"
 )
@@ -140,6 +141,19 @@ func (d *disk) mark(line string) {
 	if !d.off {
 		d.record(op{kind: 'M', data: []byte(line)})
 	}
+}
+
+// confirm puts the lines of a client into the log, and answers each with a byte.
+func (d *disk) confirm(conn net.Conn) error {
+	defer conn.Close()
+	in := bufio.NewScanner(conn)
+	for in.Scan() {
+		d.mark(in.Text())
+		if _, err := conn.Write([]byte{'\n'}); err != nil {
+			return err
+		}
+	}
+	return in.Err()
 }
 
 // endLog stops recording.

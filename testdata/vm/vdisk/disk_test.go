@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"math/rand"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +50,28 @@ func TestAWriteIsReadAtOnceButOnTheImageOnlyAfterAFlush(t *testing.T) {
 	}
 	if got := mustRead(t, image)[sector : 2*sector]; !bytes.Equal(got, fill('a', 1)) {
 		t.Error("the image lacks the write after the flush")
+	}
+}
+
+func TestAMarkIsInTheLogWhenItIsConfirmed(t *testing.T) {
+	t.Parallel()
+	d, _, logName := mustDisk(t)
+	client, server := net.Pipe()
+	go func() { _ = d.confirm(server) }()
+	d.write(fill('a', 1), 0, false)
+	if _, err := client.Write([]byte("first\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d.write(fill('b', 1), 0, false)
+	if err := errors.Join(d.endLog(), client.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ops, err := readLog(logName)
+	if err != nil || len(ops) != 3 || ops[1].kind != 'M' || string(ops[1].data) != "first" {
+		t.Errorf("the log has %+v, %v; want the mark between two writes", ops, err)
 	}
 }
 
