@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tenon/agent"
 	"tenon/agent/agenttest"
@@ -145,7 +146,7 @@ func (w *world) operation() (batch []volume.Operation, more resource.Scalar) {
 	name := func(prefix string, n int) string { return fmt.Sprint(prefix, w.rng.IntN(n)) }
 	vol, task := "web/"+name("v", 3), name("t", 3)
 	mode := []resource.Mode{resource.RW, resource.RO}[w.rng.IntN(2)]
-	switch w.rng.IntN(13) {
+	switch w.rng.IntN(16) {
 	case 0:
 		return w.identified(reserve("web", 64)), 64 * resource.One
 	case 1, 2:
@@ -168,6 +169,13 @@ func (w *world) operation() (batch []volume.Operation, more resource.Scalar) {
 		return w.identified(reserve("web", 32), create("web", id, 32, true), launch(task, id, 32, true)), 32 * resource.One
 	case 9, 10:
 		return w.identified(volume.Destroy{Ref: vol}, volume.Unreserve{Resources: reserve("web", 32).Resources}), -32 * resource.One
+	case 12:
+		return ops(volume.Kill{Task: task}), 0
+	case 13:
+		w.k.Pass(time.Duration(w.rng.IntN(40)) * time.Second)
+		return ops(volume.Renew{Task: task, TTL: time.Minute}), 0
+	case 14:
+		return ops(volume.Attach{Task: task, Use: volume.Use{Volume: vol, Mode: mode}, Via: volume.ByPath, TTL: time.Minute}), 0
 	case 11:
 		return w.identified(volume.Resize{Ref: vol, Size: resource.Scalar(16+16*w.rng.IntN(3)) * resource.One}), 0
 	}

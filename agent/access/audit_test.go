@@ -438,6 +438,7 @@ func TestAnOperationIsDescribedByVerbAndNames(t *testing.T) {
 		"set-mode task t, volume web/data, RO": volume.SetMode{Task: "t", Volume: "web/data", Mode: "RO"},
 		"detach task t, volume web/data":       volume.Detach{Task: "t", Volume: "web/data"},
 		"release task t":                       volume.Release{Task: "t"},
+		"renew task t":                         volume.Renew{Task: "t"},
 		"kill task t":                          volume.Kill{Task: "t"},
 		"grow volume web/data":                 volume.Grow{Volume: claims("web", "data", "")},
 		"shrink volume web/data":               volume.Shrink{Volume: claims("web", "data", "")},

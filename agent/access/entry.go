@@ -170,6 +170,8 @@ func namesOf(op volume.Operation) (about string, names []string) {
 		return "task " + o.Task, []string{"volume " + o.Volume}
 	case volume.Release:
 		return "task " + o.Task, nil
+	case volume.Renew:
+		return "task " + o.Task, nil
 	case volume.Kill:
 		return "task " + o.Task, nil
 	case volume.Acknowledge:

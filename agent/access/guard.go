@@ -113,6 +113,8 @@ func asksOf(s *volume.State, op volume.Operation) (asks []ask, known bool) {
 		return append(heldAsks(s, o.Task), useAsks(s, volume.Use{Volume: o.Volume})...), true
 	case volume.Release:
 		return heldAsks(s, o.Task), true
+	case volume.Renew:
+		return heldAsks(s, o.Task), true
 	case volume.Kill:
 		return heldAsks(s, o.Task), true
 	}

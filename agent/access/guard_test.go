@@ -146,6 +146,7 @@ func TestEachOperationAsksForWhatItIsAbout(t *testing.T) {
 		"detach of what is not there asks for what the task has": {volume.Detach{Task: "t2", Volume: "web/none"}, []ask{{Attach, "web"}}},
 		"release asks for all that the task has":                 {volume.Release{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
 		"release of a task that is not there":                    {volume.Release{Task: "none"}, nil},
+		"renew asks for all that the task has":                   {volume.Renew{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
 		"kill asks for all that the task has":                    {volume.Kill{Task: "t1"}, []ask{{Attach, "web"}, {Attach, "eng/a"}}},
 	}
 	s := host()

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"path"
 	"sync"
+	"time"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -53,6 +54,7 @@ type Kernel struct {
 	Cgroups   map[string]bool   // the value says whether processes are inside
 	Processes map[int]uint64    // start times by pid
 	Births    int               // directories ever made
+	Uptime    time.Duration     // since the boot, by which leases expire; see Pass
 
 	Configured []volume.Disk                  // in place of what NewKernel was told; see Configure
 	Used       map[volume.UUID]resource.Bytes // what is in volumes
@@ -134,7 +136,17 @@ func (k *Kernel) Exit(task string, pid int) {
 	k.lost <- task
 }
 
-// Lost yields the tasks given to Exit.
+// Pass lets time pass, and tells the agent of tasks whose time may be over.
+func (k *Kernel) Pass(d time.Duration, tasks ...string) {
+	k.Lock()
+	k.Uptime += d
+	k.Unlock()
+	for _, task := range tasks {
+		k.lost <- task
+	}
+}
+
+// Lost yields the tasks given to Exit and Pass.
 func (k *Kernel) Lost() <-chan string { return k.lost }
 
 // Observe looks at a unit.
@@ -208,6 +220,7 @@ func (k *Kernel) seeTask(t *volume.Task) (seen volume.SeenTask) {
 	seen.Inside, seen.Cgroup = k.Cgroups[t.Lease.Cgroup]
 	start, alive := k.Processes[t.Lease.PID]
 	seen.Claimant = alive && start == t.Lease.Start
+	seen.At = k.Uptime
 	return seen
 }
 

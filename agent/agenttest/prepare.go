@@ -19,7 +19,11 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 	k.Lock()
 	defer k.Unlock()
 	switch o := op.(type) {
+	case volume.Renew:
+		o.At = k.Uptime
+		return o, nil
 	case volume.Claim:
+		o.At = k.Uptime
 		if o.Sandbox == "" {
 			o.Sandbox, o.Own = path.Join(Root, o.Task), true
 		}
@@ -35,6 +39,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		}
 		return o, nil
 	case volume.Attach:
+		o.At = k.Uptime
 		if o.Sandbox == "" {
 			o.Sandbox, o.Own = path.Join(Root, o.Task), true
 		}
@@ -61,14 +66,19 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		}
 		return o, nil
 	case volume.Release:
-		if t, ok := s.Task(o.Task); ok && (o.Since.IsZero() || o.Since.Equal(t.Since)) {
-			seen := k.seeTask(t)
-			o.Since = t.Since
-			o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
-		}
-		return o, nil
+		return k.prepareRelease(s, o), nil
 	}
 	return op, nil
+}
+
+// Preconditions: k is locked.
+func (k *Kernel) prepareRelease(s *volume.State, o volume.Release) volume.Release {
+	if t, ok := s.Task(o.Task); ok && (o.Since.IsZero() || o.Since.Equal(t.Since)) {
+		seen := k.seeTask(t)
+		o.Since = t.Since
+		o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
+	}
+	return o
 }
 
 func (k *Kernel) measuring() {

@@ -202,6 +202,7 @@ func changes() map[string]change {
 		"DELETE /v1/volumes/{ref...}":         {access.Destroy, request{"DELETE", "/v1/volumes/web/data", "", ""}, false},
 		"POST /v1/tasks":                      {access.Attach, request{"POST", "/v1/tasks", json, `{"task":"t1","volumes":[{"volume":"web/data"}]}`}, false},
 		"DELETE /v1/tasks/{task}":             {access.Attach, request{"DELETE", "/v1/tasks/t0", "", ""}, false},
+		"PUT /v1/tasks/{task}/lease":          {access.Attach, request{"PUT", "/v1/tasks/t0/lease", json, `{"ttl":"10m"}`}, false},
 		"POST /v1/tasks/{task}/kill":          {access.Attach, request{"POST", "/v1/tasks/doomed/kill", "", ""}, false},
 		"POST /v1/tasks/{task}/attachments":   {access.Attach, request{"POST", "/v1/tasks/t2/attachments", json, `{"volume":"web/data"}`}, false},
 		"DELETE /v1/tasks/{task}/attachments": {access.Attach, request{"DELETE", "/v1/tasks/t0/attachments?volume=web/alone", "", ""}, false},

@@ -45,10 +45,11 @@ var routes = []route{
 
 	{"GET", "/v1/usage", []string{"after", "limit"}, nil, wire.Usage{}, walking((*Server).usage)},
 
-	{"GET", "/v1/tasks", []string{"after", "limit", "fields"}, nil, wire.Tasks{}, (*Server).tasks},
+	{"GET", "/v1/tasks", []string{"after", "limit", "fields", "held"}, nil, wire.Tasks{}, (*Server).tasks},
 	{"POST", "/v1/tasks", nil, wire.Claim{}, wire.Task{}, withBody((*Server).claim)},
 	{"GET", "/v1/tasks/{task}", nil, nil, wire.Task{}, (*Server).task},
 	{"DELETE", "/v1/tasks/{task}", []string{"lazy"}, nil, nil, (*Server).release},
+	{"PUT", "/v1/tasks/{task}/lease", nil, wire.Renew{}, wire.Task{}, withBody((*Server).renew)},
 	{"POST", "/v1/tasks/{task}/kill", nil, nil, wire.Task{}, (*Server).kill},
 	{"POST", "/v1/tasks/{task}/attachments", nil, wire.Attach{}, wire.Attachment{}, withBody((*Server).attach)},
 	{"PATCH", "/v1/tasks/{task}/attachments", nil, wire.SetMode{}, wire.Task{}, withBody((*Server).setMode)},

@@ -14,11 +14,57 @@ func (s *Server) tasks(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return selectFields(c, wire.TasksOf(s.agent.State(), c.URL.Query().Get("after"), limit, c.peer.view), "tasks")
+	held, err := c.flag("held", false)
+	if err != nil {
+		return answer{}, err
+	}
+	st := s.agent.State()
+	page := wire.TasksOf(st, c.URL.Query().Get("after"), limit, c.peer.view)
+	for i := range page.Tasks {
+		if held {
+			s.addHeld(st, &page.Tasks[i])
+		}
+	}
+	return selectFields(c, page, "tasks")
 }
 
+// addHeld adds what holds a task of st. Where that is not known, it is left out.
+func (s *Server) addHeld(st *volume.State, w *wire.Task) {
+	t, there := st.Task(w.ID)
+	if !there || s.gauge == nil {
+		return
+	}
+	life, err := s.gauge.Life(t)
+	if err != nil {
+		s.log.Warn("what holds a task is not known", "task", t.ID, "err", err)
+		return
+	}
+	w.Held = wire.HeldOf(t, life.Process, life.Processes, life.Left)
+}
+
+// task tells all about one task, and what holds it.
 func (s *Server) task(c *call) (answer, error) {
-	return c.taskIn(s.agent.State(), c.PathValue("task"))
+	st := s.agent.State()
+	t, there := st.Task(c.PathValue("task"))
+	if !there {
+		return c.taskIn(st, c.PathValue("task"))
+	}
+	w := wire.TaskOf(st, t, c.peer.view)
+	s.addHeld(st, &w)
+	return ok(w), nil
+}
+
+// renew holds a task for another time to live.
+func (s *Server) renew(c *call, request wire.Renew) (answer, error) {
+	op, err := request.Operation(c.PathValue("task"))
+	if err != nil {
+		return answer{}, err
+	}
+	st, err := s.ask(c, op)
+	if err != nil {
+		return answer{}, err
+	}
+	return c.taskIn(st, op.Task)
 }
 
 func (c *call) taskIn(st *volume.State, id string) (answer, error) {

@@ -8,8 +8,10 @@ import (
 	"tenon/agent/wire"
 )
 
-// Gauge tells what volumes take of their disks. *agent.Agent is one.
+// Gauge tells what is measured when somebody asks. *agent.Agent is one.
 type Gauge interface {
+	// Life tells what holds a task.
+	Life(t *volume.Task) (agent.Life, error)
 	// Usage tells of those that are named, or of all. What nobody counts is left out.
 	Usage(ctx context.Context, ids ...volume.UUID) (map[volume.UUID]agent.Usage, error)
 }

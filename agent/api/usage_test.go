@@ -19,6 +19,8 @@ type gauge struct {
 	err   error
 }
 
+func (g gauge) Life(*volume.Task) (agent.Life, error) { return agent.Life{}, nil }
+
 func (g gauge) Usage(_ context.Context, ids ...volume.UUID) (map[volume.UUID]agent.Usage, error) {
 	used := map[volume.UUID]agent.Usage{}
 	for v := range g.agent.State().Volumes(volume.Name{}) {

@@ -137,6 +137,15 @@ func (c *Client) AllTasks(ctx context.Context) iter.Seq2[wire.Task, error] {
 	})
 }
 
+// HeldTasks is AllTasks with what holds each, which the agent looks at for that.
+func (c *Client) HeldTasks(ctx context.Context) iter.Seq2[wire.Task, error] {
+	return all(func(after string) (tasks []wire.Task, next string, err error) {
+		var page wire.Tasks
+		_, err = c.ask(ctx, http.MethodGet, "/v1/tasks"+pageQuery(after, longestPage, "held", "true"), nil, &page)
+		return page.Tasks, page.Next, err
+	})
+}
+
 // Task tells all about one task.
 func (c *Client) Task(ctx context.Context, id string) (t wire.Task, err error) {
 	_, err = c.ask(ctx, http.MethodGet, taskPath(id), nil, &t)
@@ -154,6 +163,12 @@ func (c *Client) Claim(ctx context.Context, request wire.Claim) (t wire.Task, er
 func (c *Client) Release(ctx context.Context, id string, lazy bool) error {
 	_, err := c.ask(ctx, http.MethodDelete, taskPath(id)+"?lazy="+strconv.FormatBool(lazy), nil, nil)
 	return err
+}
+
+// Renew holds a task for a time from now on; none is the time to live that it has.
+func (c *Client) Renew(ctx context.Context, id, ttl string) (t wire.Task, err error) {
+	_, err = c.ask(ctx, http.MethodPut, taskPath(id)+"/lease", wire.Renew{TTL: ttl}, &t)
+	return t, err
 }
 
 // Kill ends a task's processes, and with them the task. done says that it is gone; otherwise

@@ -157,13 +157,18 @@ func (h *Host) root(path string) (*sandbox.Root, string, error) {
 // smaller, which takes as long as a walk through it.
 func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation) (volume.Operation, error) {
 	switch o := op.(type) {
+	case volume.Renew:
+		o.At = lease.Now()
+		return o, nil
 	case volume.Claim:
+		o.At = lease.Now()
 		err := h.prepareTask(&o.Sandbox, &o.Own, o.Task)
 		if err == nil {
 			o.Lease, err = h.prepareLease(o)
 		}
 		return o, err
 	case volume.Attach:
+		o.At = lease.Now()
 		if t, ok := s.Task(o.Task); ok && o.Sandbox == "" {
 			o.Sandbox, o.Own = t.Sandbox, t.Own
 			return o, nil

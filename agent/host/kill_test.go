@@ -16,6 +16,9 @@ import (
 	"tenon/mount/mounttest"
 )
 
+// The tests here are not parallel: what one forks would hold the lock of another's journal for
+// a moment.
+
 // worker starts a process that does nothing, and is ended with the test at the latest.
 func worker(t *testing.T, as *syscall.Credential) *exec.Cmd {
 	t.Helper()
@@ -46,7 +49,6 @@ func gone(task string) func(*volume.State) bool {
 }
 
 func TestATaskIsKilledWithAllThatIsInItsCgroupAndItsClaimantIsNot(t *testing.T) {
-	t.Parallel()
 	mounttest.RequireRoot(t)
 	dir := directory(t)
 	n := start(t, dir)
@@ -92,7 +94,6 @@ func TestATaskIsKilledWithAllThatIsInItsCgroupAndItsClaimantIsNot(t *testing.T) 
 }
 
 func TestAProcessIsKilledForRootAndItsOwnUserAlone(t *testing.T) {
-	t.Parallel()
 	mounttest.RequireRoot(t)
 	nobody, other := 65534, 65533
 	n := start(t, directory(t))
@@ -127,7 +128,6 @@ func TestAProcessIsKilledForRootAndItsOwnUserAlone(t *testing.T) {
 }
 
 func TestTheAgentIsNotKilledByItself(t *testing.T) {
-	t.Parallel()
 	n := start(t, directory(t))
 	n.must(t, volume.Claim{Task: "task", Lease: volume.Lease{PID: os.Getpid()}})
 	if _, err := n.Do(t.Context(), volume.Kill{Task: "task", User: &root}); !errors.Is(err, volume.ErrInvalid) {
@@ -137,7 +137,6 @@ func TestTheAgentIsNotKilledByItself(t *testing.T) {
 }
 
 func TestATaskThatWasToBeKilledIsKilledByTheNextAgent(t *testing.T) {
-	t.Parallel()
 	n := start(t, directory(t))
 	n.reserve(t)
 	n.create(t, "data", true)
@@ -171,7 +170,6 @@ func TestATaskThatWasToBeKilledIsKilledByTheNextAgent(t *testing.T) {
 }
 
 func TestAKillEndsWithItsContextAndGoesOn(t *testing.T) {
-	t.Parallel()
 	n := start(t, directory(t))
 	w := worker(t, nil)
 	n.must(t, volume.Claim{Task: "task", Lease: volume.Lease{PID: w.Process.Pid}})

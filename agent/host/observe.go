@@ -82,6 +82,7 @@ func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 			seen.Inside, err = cgroup.Populated(t.Lease.Cgroup)
 		}
 	}
+	seen.At = lease.Now()
 	return seen, err
 }
 
@@ -106,7 +107,10 @@ func (h *Host) sandbox(path string) (*sandbox.Sandbox, error) {
 // watch has the lease of a living task watched, once everything that it names exists (the
 // cgroup of one that is killed does not any more), and forgets that of one that is being released.
 func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
-	want := lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start, Cgroup: t.Lease.Cgroup}
+	want := lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start, Cgroup: t.Lease.Cgroup, Until: t.Lease.Until}
+	if t.Killing {
+		want.Until = 0
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	have, watched := h.watched[t.ID]

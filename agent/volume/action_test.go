@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -26,7 +27,7 @@ type action struct {
 // kinds are drawn from: what is there twice happens more often, the first is what a
 // failing history is shortened to.
 var kinds = strings.Fields(`nothing
-	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay
+	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay renew renew pass pass
 	create create create destroy destroy destroy reserve refine refine unreserve carve
 	resize resize grow shrink rereserve launch launch launch relaunch relaunch raze raze acknowledge
 	write write write busy busy idle idle foreign lose away back back compact restart squat`)
@@ -92,14 +93,41 @@ func (a action) use() Use {
 	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode(), NoExec: a.Size == 2}
 }
 
-func (a action) lease() Lease {
+func (a action) lease() (l Lease) {
+	if a.Path == 3 {
+		l.TTL = 10 * time.Second
+	}
 	switch a.Size {
 	case 0:
-		return Lease{}
+		return l
 	case 1:
-		return Lease{PID: a.pid(), Start: 1, Cgroup: "/c/" + a.task()}
+		l.Cgroup = "/c/" + a.task()
 	}
-	return Lease{PID: a.pid(), Start: 1}
+	l.PID, l.Start = a.pid(), 1
+	return l
+}
+
+// stamped gives operations the time at which they are asked for.
+func stamped(now time.Duration, list []Operation) []Operation {
+	var all []Operation
+	for _, op := range list {
+		switch o := op.(type) {
+		case Claim:
+			o.At = now
+			op = o
+		case Attach:
+			o.At = now
+			op = o
+		case Renew:
+			o.At = now
+			op = o
+		case Identified:
+			o.Operations = stamped(now, o.Operations)
+			op = o
+		}
+		all = append(all, op)
+	}
+	return all
 }
 
 // operations are what the action asks of the agent; none for what the world does.
@@ -123,7 +151,10 @@ func (a action) operations() []Operation {
 		uses := []Use{a.use(), other.use()}
 		return ops(Claim{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Lease: a.lease(), Uses: uses[:a.Way%3]})
 	case "attach":
-		if a.Size == 3 {
+		switch a.Size {
+		case 2:
+			attach.TTL = 10 * time.Second
+		case 3:
 			attach.Via = ByDescriptor
 		}
 		return ops(attach)
@@ -133,6 +164,8 @@ func (a action) operations() []Operation {
 		return ops(attach, second)
 	case "detach":
 		return ops(Detach{Task: a.task(), Volume: a.name().String(), Path: []string{"", paths[a.Path]}[a.Way%2], Lazy: a.Way&2 > 0})
+	case "renew":
+		return ops(Renew{Task: a.task(), TTL: []time.Duration{0, 0, 20 * time.Second, MinTTL - 1}[a.Size]})
 	case "slay":
 		return ops(Kill{Task: a.task()})
 	case "release":

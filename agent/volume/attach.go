@@ -20,7 +20,8 @@ type Use struct {
 }
 
 // Claim announces a task, what it will use and what proves it alive. Its volumes are
-// held from then on. It is all or nothing; a repeated equal claim changes nothing.
+// held from then on. It is all or nothing; a repeated equal claim changes nothing, but for
+// renewing the time to live.
 // Refused with ErrInvalid, ErrNotFound, ErrInUse (an exclusive volume's holder),
 // ErrExists (the task exists otherwise, or its sandbox is another task's),
 // ErrPending, ErrLost or ErrUnavailable.
@@ -30,39 +31,31 @@ type Claim struct {
 	Own     bool   // the agent makes the sandbox, and removes it at the end
 	Cgroup  bool   // the agent makes a cgroup for the task, where the host has them; Lease.Cgroup then says which
 	Lease   Lease
+	At      time.Duration // when Lease.TTL begins, since the boot; found out when the operation is prepared
 	Uses    []Use
 }
 
 // Attach gives one more volume to a task, or turns what it claimed into a mount. A task
-// that does not exist is made, without a lease, with the sandbox given. Refused like
+// that does not exist is made, without a lease but a time to live, with the sandbox given. Refused like
 // Claim; an equal attachment changes nothing, one of another mode or NoExec is ErrExists.
 type Attach struct {
 	Task    string
 	Sandbox string // of a new task
 	Own     bool
 	Use
-	Via Via // ByPath or ByDescriptor
+	Via Via           // ByPath or ByDescriptor
+	TTL time.Duration // of a new task; one that is there must have the same, which is renewed. 0 says nothing
+	At  time.Duration // as of a Claim
 }
 
-// Detach takes one volume of a task away; a task without a lease ends with its last
-// attachment. Lazy lets go of a mount although processes use it. Refused with
+// Detach takes one volume of a task away; a task that neither a process nor a cgroup holds
+// ends with its last attachment. Lazy lets go of a mount although processes use it. Refused with
 // ErrNotFound, or ErrInUse where the mount lives in the task's own namespace.
 type Detach struct {
 	Task   string
 	Volume string // "role/id" or UUID
 	Path   string // empty: all of the volume's attachments in the task
 	Lazy   bool
-}
-
-// Release ends a task: its attachments are detached, its claims dropped, its sandbox
-// removed where the agent made it. A task with a lease is refused with ErrInUse while
-// anything holds it, except the process that asks. Refused with ErrNotFound.
-type Release struct {
-	Task  string
-	By    int       // the process that asks, 0 if unknown
-	Ended bool      // nothing but By holds the lease; found out when the operation is prepared
-	Since time.Time // of the task that Ended is about; zero is any
-	Lazy  bool
 }
 
 // maxUses bounds the attachments of one task: placing one looks at all of them.
@@ -77,11 +70,11 @@ func (Attach) Name() string { return "attach" }
 // Name is "detach".
 func (Detach) Name() string { return "detach" }
 
-// Name is "release".
-func (Release) Name() string { return "release" }
-
 func (o Claim) apply(d *draft) error {
 	t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Lease: o.Lease, Since: d.env.Now}
+	if err := t.Lease.begin(t.ID, o.At); err != nil {
+		return err
+	}
 	if err := d.addTask(t); err != nil {
 		return err
 	}
@@ -97,15 +90,36 @@ func (o Attach) apply(d *draft) error {
 	if o.Via != ByPath && o.Via != ByDescriptor {
 		return refuse(ErrInvalid, "attach by %q is by neither a path nor a descriptor", o.Via)
 	}
-	if t, ok := d.Task(o.Task); ok && o.Sandbox != "" && o.Sandbox != t.Sandbox {
-		return refuse(ErrExists, "task %s has sandbox %s, not %s", t.ID, t.Sandbox, o.Sandbox)
-	} else if !ok {
-		t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Since: d.env.Now}
-		if err := d.addTask(t); err != nil {
-			return err
-		}
+	if err := d.attachTo(o); err != nil {
+		return err
 	}
 	return d.use(o.Task, o.Use, o.Via)
+}
+
+// attachTo makes the task of an attachment, or finds that it is there as it should be.
+func (d *draft) attachTo(o Attach) error {
+	lease := Lease{TTL: o.TTL}
+	if err := lease.begin(o.Task, o.At); err != nil {
+		return err
+	}
+	t, ok := d.Task(o.Task)
+	switch {
+	case !ok:
+		return d.addTask(&Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Lease: lease, Since: d.env.Now})
+	case o.Sandbox != "" && o.Sandbox != t.Sandbox:
+		return refuse(ErrExists, "task %s has sandbox %s, not %s", t.ID, t.Sandbox, o.Sandbox)
+	case o.TTL == 0:
+		return nil
+	case o.TTL != t.Lease.TTL:
+		return refuse(ErrExists, "task %s has not the time to live of %s that is asked for; renew it to change that", t.ID, o.TTL)
+	}
+	if err := t.ending(); err != nil {
+		return err
+	}
+	renewed := t.Lease
+	renewed.Until = lease.Until
+	d.renew(t, renewed)
+	return nil
 }
 
 // addTask makes a task, or finds that the same is there already.
@@ -126,7 +140,8 @@ func (d *draft) addTask(t *Task) error {
 		if err := old.ending(); err != nil {
 			return err
 		}
-		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease == t.Lease {
+		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease.like(t.Lease) {
+			d.renew(old, t.Lease)
 			return nil
 		}
 		return refuse(ErrExists, "task %s exists since %s with sandbox %s", t.ID, old.Since.Format("2006-01-02 15:04:05"), old.Sandbox)
@@ -298,7 +313,7 @@ func (o Detach) apply(d *draft) error {
 		}
 		d.end(a, o.Lazy)
 	}
-	if t.Lease == (Lease{}) && !d.uses(t) {
+	if !t.Lease.named() && !d.uses(t) {
 		d.endTask(t)
 	}
 	return nil
@@ -312,49 +327,6 @@ func (d *draft) uses(t *Task) bool {
 		}
 	}
 	return false
-}
-
-func (o Release) apply(d *draft) error {
-	t, ok := d.Task(o.Task)
-	if !ok {
-		return refuse(ErrNotFound, "there is no task %q", o.Task)
-	}
-	if !o.Since.IsZero() && !o.Since.Equal(t.Since) {
-		return refuse(ErrNotFound, "the task %q that was to be released is gone; there is a new one of that name", o.Task)
-	}
-	if t.Lease != (Lease{}) && !o.Ended && !t.Releasing {
-		return refuse(ErrInUse, "task %s is still running; it is released when its last process has ended", t.ID)
-	}
-	var all []*Attachment
-	for a := range d.AttachmentsIn(t.ID) {
-		all = append(all, a)
-	}
-	for _, a := range all {
-		d.end(a, o.Lazy)
-	}
-	d.endTask(t)
-	return nil
-}
-
-// end marks an attachment as one to be detached.
-func (d *draft) end(a *Attachment, lazy bool) {
-	d.touch(a.Unit())
-	if a.Gone && a.Lazy == (a.Lazy || lazy) {
-		return
-	}
-	end := *a
-	end.Gone, end.Lazy = true, a.Lazy || lazy
-	d.put(Change{Attachment: &end})
-}
-
-// endTask marks a task as one to be removed once its attachments are gone.
-func (d *draft) endTask(t *Task) {
-	if !t.Releasing {
-		end := *t
-		end.Releasing = true
-		d.put(Change{Task: &end})
-	}
-	d.touch(UnitOfTask(t.ID))
 }
 
 // within says whether path inner lies beneath path outer.

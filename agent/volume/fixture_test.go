@@ -224,7 +224,10 @@ func leaseText(l Lease) string {
 	if l == (Lease{}) {
 		return ""
 	}
-	return fmt.Sprintf(" lease %d@%d%s", l.PID, l.Start, l.Cgroup)
+	if !l.named() {
+		return fmt.Sprintf(" until %s", l.Until)
+	}
+	return fmt.Sprintf(" lease %d@%d%s%s", l.PID, l.Start, l.Cgroup, flagText(l.Until != 0, fmt.Sprintf(" until %s", l.Until)))
 }
 
 // difference is what two dumps do not have in common, as "- old" and "+ new" lines.

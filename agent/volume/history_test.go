@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -62,7 +63,7 @@ func (h *history) aim(a action) action {
 			a.Way ^= 2
 		}
 	}
-	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "raise", "detach", "busy", "write", "end", "release", "slay"}, a.Kind) {
+	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "raise", "detach", "busy", "write", "end", "release", "slay", "renew"}, a.Kind) {
 		return a
 	}
 	uses := slices.SortedFunc(maps.Keys(h.o.uses), func(a, b ouse) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
@@ -82,7 +83,7 @@ func (h *history) act(a action) {
 // it is asked for once more, whatever became of it: it is done once in all.
 func (h *history) ask(a action) {
 	before := h.o
-	list := a.asked()
+	list := stamped(h.w.uptime, a.asked())
 	h.bear(a)
 	if len(list) == 0 {
 		h.o = h.o.settled(h.w)
@@ -228,6 +229,8 @@ func (h *history) happen(a action) []Operation {
 		if _, in := w.cgroups["/c/"+a.task()]; in {
 			w.cgroups["/c/"+a.task()] = true
 		}
+	case "pass":
+		w.uptime += 7 * time.Second
 	case "busy":
 		if m, there := w.mounts[target]; there && m.volume != "" {
 			w.busy[target] = true
@@ -504,7 +507,7 @@ func manyChecks(t *testing.T, n int) {
 // with three volumes.
 var often = []string{"launch done", "launch refused", "launch failed", "launch crashed", "relaunch done", "relaunch refused", "relaunch crashed",
 	"raze done", "raze refused", "raze crashed", "rereserve done", "rereserve refused", "rereserve crashed", "resize done", "resize refused", "resize crashed",
-	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused", "slay done", "slay refused", "slay crashed",
+	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused", "slay done", "slay refused", "slay crashed", "renew done", "renew refused",
 	"asked again", "operation OPERATION_FAILED", "operation OPERATION_FINISHED"}
 
 // Not parallel: it sets a flag. A failure prints the seed and the shortest history.

@@ -141,12 +141,15 @@ func (d *Disk) indivisible() bool {
 	return d.Source != nil && d.Source.Type == resource.SourceMount
 }
 
-// Lease is what proves a task alive: the process that claimed for it, its cgroup, or
-// both; it is held while any of them is. The zero lease is held until it is released.
+// Lease is what proves a task alive: the process that claimed for it, its cgroup, a time
+// that has not passed, or several of them; it is held while any of them holds it. The zero
+// lease is held until it is released.
 type Lease struct {
-	PID    int    `json:"pid,omitempty"`
-	Start  uint64 `json:"start,omitempty"` // clock ticks after boot: field 22 of /proc/PID/stat
-	Cgroup string `json:"cgroup,omitempty"`
+	PID    int           `json:"pid,omitempty"`
+	Start  uint64        `json:"start,omitempty"` // clock ticks after boot: field 22 of /proc/PID/stat
+	Cgroup string        `json:"cgroup,omitempty"`
+	TTL    time.Duration `json:"ttl,omitempty"`   // to live after each renewal; 0 is none
+	Until  time.Duration `json:"until,omitempty"` // when that has passed, since the boot (CLOCK_BOOTTIME)
 }
 
 // Task is a group of processes that uses volumes and has a sandbox.

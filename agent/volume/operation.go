@@ -8,7 +8,7 @@ import (
 )
 
 // Operation is something that may be asked of the agent: Reserve, Unreserve, Create,
-// Destroy, Grow, Shrink, Resize, Launch, Claim, Attach, Detach, Release, Kill, Acknowledge, or
+// Destroy, Grow, Shrink, Resize, Launch, Claim, Attach, Detach, Release, Renew, Kill, Acknowledge, or
 // several of them as one that is Identified.
 type Operation interface {
 	// apply validates the operation against d's state and puts its changes to d.

@@ -55,7 +55,7 @@ func (o oracle) size(w *world, name Name, size resource.Scalar) error {
 }
 
 func (o oracle) launch(w *world, op Launch) error {
-	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}); err != nil {
+	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}, 0); err != nil {
 		return err
 	}
 	for _, r := range op.Resources {

@@ -136,6 +136,8 @@ func (o oracle) apply(w *world, op Operation) (oracle, error) {
 		kind = n.release(op)
 	case Kill:
 		kind = n.kill(op)
+	case Renew:
+		kind = n.renew(op)
 	}
 	if kind != nil {
 		return o, kind
@@ -235,7 +237,7 @@ func (o oracle) settled(w *world) oracle {
 
 // held says whether anything that is to stay alive proves a task alive.
 func (w *world) held(t otask) bool {
-	claimant, inside := w.alive[t.lease.PID], w.cgroups[t.lease.Cgroup]
+	claimant, inside := w.alive[t.lease.PID], w.cgroups[t.lease.Cgroup] || t.lease.Until > w.uptime
 	if t.killing {
 		return claimant && t.lease.Cgroup != ""
 	}

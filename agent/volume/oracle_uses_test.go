@@ -2,6 +2,7 @@ package volume
 
 import (
 	"strings"
+	"time"
 )
 
 func (o oracle) holders(name Name) map[string]bool {
@@ -31,14 +32,20 @@ func (o *oracle) destroy(w *world, ref string) error {
 	return nil
 }
 
-func (o oracle) addTask(id string, t otask) error {
+func (o oracle) addTask(id string, t otask, at time.Duration) error {
+	if t.lease.TTL != 0 {
+		t.lease.Until = at + t.lease.TTL
+	}
 	if old, ok := o.tasks[id]; ok {
+		asked := old.lease
+		asked.Until = t.lease.Until
 		switch {
 		case old.releasing, old.killing:
 			return ErrPending
-		case old.sandbox != t.sandbox || old.own != t.own || old.lease != t.lease:
+		case old.sandbox != t.sandbox || old.own != t.own || asked != t.lease:
 			return ErrExists
 		}
+		o.tasks[id] = t
 		return nil
 	}
 	for _, other := range o.tasks {
@@ -51,7 +58,7 @@ func (o oracle) addTask(id string, t otask) error {
 }
 
 func (o oracle) claim(w *world, op Claim) error {
-	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own, lease: op.Lease}); err != nil {
+	if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own, lease: op.Lease}, op.At); err != nil {
 		return err
 	}
 	for _, u := range op.Uses {
@@ -63,10 +70,15 @@ func (o oracle) claim(w *world, op Claim) error {
 }
 
 func (o oracle) attach(w *world, op Attach) error {
-	if t, ok := o.tasks[op.Task]; ok && op.Sandbox != "" && op.Sandbox != t.sandbox {
+	t, ok := o.tasks[op.Task]
+	switch {
+	case !ok:
+		t = otask{sandbox: op.Sandbox, own: op.Own, lease: Lease{TTL: op.TTL}}
+	case op.Sandbox != "" && op.Sandbox != t.sandbox, op.TTL != 0 && op.TTL != t.lease.TTL:
 		return ErrExists
-	} else if !ok {
-		if err := o.addTask(op.Task, otask{sandbox: op.Sandbox, own: op.Own}); err != nil {
+	}
+	if !ok || op.TTL != 0 {
+		if err := o.addTask(op.Task, t, op.At); err != nil {
 			return err
 		}
 	}
@@ -155,7 +167,7 @@ func (o oracle) detach(op Detach) error {
 	if !known || !there || !found {
 		return ErrNotFound
 	}
-	if !left && task.lease == (Lease{}) {
+	if !left && task.lease.PID == 0 {
 		task.releasing = true
 		o.tasks[op.Task] = task
 	}
@@ -173,7 +185,7 @@ func (o oracle) release(op Release) error {
 	if !ok {
 		return ErrNotFound
 	}
-	if t.lease != (Lease{}) && !op.Ended && !t.releasing {
+	if t.lease.PID != 0 && !op.Ended && !t.releasing {
 		return ErrInUse
 	}
 	o.endTask(op.Task, op.Lazy)
@@ -185,11 +197,29 @@ func (o oracle) kill(op Kill) error {
 	switch {
 	case !ok:
 		return ErrNotFound
-	case t.lease == (Lease{}) && !t.releasing:
+	case t.lease.PID == 0 && !t.releasing:
 		return ErrInvalid
 	case !t.releasing:
 		t.killing = true
 	}
+	o.tasks[op.Task] = t
+	return nil
+}
+
+func (o oracle) renew(op Renew) error {
+	t, ok := o.tasks[op.Task]
+	if op.TTL != 0 {
+		t.lease.TTL = op.TTL
+	}
+	switch {
+	case !ok:
+		return ErrNotFound
+	case t.releasing, t.killing:
+		return ErrPending
+	case t.lease.TTL < MinTTL:
+		return ErrInvalid
+	}
+	t.lease.Until = op.At + t.lease.TTL
 	o.tasks[op.Task] = t
 	return nil
 }

@@ -1,6 +1,10 @@
 package volume
 
-import "tenon/agent/resource"
+import (
+	"time"
+
+	"tenon/agent/resource"
+)
 
 // Step is one effect on the kernel or a disk. Steps are data: agent/host does them.
 // Each is idempotent, so that one which was interrupted is simply done again.
@@ -76,10 +80,9 @@ type SeenTask struct {
 	Cgroup   bool // its cgroup exists
 	Claimant bool // the process that claimed for it lives
 	Inside   bool // processes are in its cgroup
-}
 
-// Held says whether anything that the task's lease names is alive.
-func (s SeenTask) Held() bool { return s.Claimant || s.Inside }
+	At time.Duration // when it was looked at, since the boot
+}
 
 // SeenAttachment is what was observed of an attachment's target.
 type SeenAttachment struct {

@@ -139,6 +139,8 @@ func seenLeases() map[Lease][]SeenTask {
 	}
 	return map[Lease][]SeenTask{
 		{}:                     {{}},
+		{TTL: 1, Until: 5}:     {{At: 4}, {At: 5}},
+		{PID: 7, Until: 5}:     {{At: 4}, {At: 5}, {At: 4, Claimant: true}, {At: 5, Claimant: true}},
 		{PID: 7, Start: 1}:     {{}, {Claimant: true}},
 		{Cgroup: "/c"}:         group,
 		{PID: 7, Cgroup: "/c"}: both,
@@ -151,7 +153,7 @@ func taskSituations() []situation {
 		for _, seen := range sights {
 			for bits := range 32 {
 				t := Task{ID: "t", Sandbox: "/s/t", Lease: lease, Own: bits&1 > 0, Releasing: bits&2 > 0, Killing: bits&16 > 0}
-				if t.Killing && lease == (Lease{}) {
+				if t.Killing && !lease.named() {
 					continue // there is nothing to kill
 				}
 				seen.Sandbox = bits&4 > 0
@@ -163,7 +165,7 @@ func taskSituations() []situation {
 					continue // whether a foreign sandbox is there is not looked at
 				}
 				all = append(all, situation{taskText(&t, bits&8 > 0), facts(map[string]bool{"sandbox": seen.Sandbox,
-					"empty cgroup": seen.Cgroup && !seen.Inside, "cgroup": seen.Inside, "claimant": seen.Claimant}), s, UnitOfTask("t"), Seen{Task: seen}})
+					"empty cgroup": seen.Cgroup && !seen.Inside, "cgroup": seen.Inside, "claimant": seen.Claimant, "in time": seen.At > 0 && seen.At < t.Lease.Until}), s, UnitOfTask("t"), Seen{Task: seen}})
 			}
 		}
 	}
@@ -171,7 +173,7 @@ func taskSituations() []situation {
 }
 
 func taskText(t *Task, attached bool) string {
-	return facts(map[string]bool{"own": t.Own, "releasing": t.Releasing, "killing": t.Killing, "by pid": t.Lease.PID > 0, "by cgroup": t.Lease.Cgroup != "", "attached": attached})
+	return facts(map[string]bool{"own": t.Own, "releasing": t.Releasing, "killing": t.Killing, "by pid": t.Lease.PID > 0, "by cgroup": t.Lease.Cgroup != "", "by time": t.Lease.Until > 0, "attached": attached})
 }
 
 func attachmentSituations() []situation {

@@ -141,8 +141,12 @@ func settleTask(s *State, t *Task, seen SeenTask) []Change {
 	return s.sound(UnitOfTask(t.ID))
 }
 
-// ended says that the task has a lease and nothing holds it.
-func (t *Task) ended(seen SeenTask) bool { return t.Lease != (Lease{}) && !seen.Held() }
+// ended says that the task has a lease and nothing holds it. The time is that of the lease as
+// it is now, which may have been renewed since it was looked at; it does not hold what is killed.
+func (t *Task) ended(seen SeenTask) bool {
+	held := seen.Claimant || seen.Inside || seen.At < t.Lease.Until && !t.Killing
+	return t.Lease != (Lease{}) && !held
+}
 
 // settleAttachment turns what was observed of an attachment into changes: a tombstone
 // goes once nothing is mounted for it; something in its place is a fault.

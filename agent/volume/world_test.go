@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"tenon/agent/resource"
 )
@@ -29,6 +30,7 @@ type world struct {
 	births    int
 	journal   journal
 	boot      int
+	uptime    time.Duration // by which leases expire
 	ids       int
 
 	crashIn   int  // effects until a crash, none if negative
@@ -197,7 +199,7 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 	case TaskUnit:
 		if t, ok := s.Task(u.Task); ok {
 			inside, cgroup := w.cgroups[t.Lease.Cgroup]
-			seen.Task = SeenTask{Sandbox: w.sandboxes[t.Sandbox] > 0, Cgroup: cgroup, Inside: inside, Claimant: w.alive[t.Lease.PID]}
+			seen.Task = SeenTask{Sandbox: w.sandboxes[t.Sandbox] > 0, Cgroup: cgroup, Inside: inside, Claimant: w.alive[t.Lease.PID], At: w.uptime}
 		}
 	case AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {

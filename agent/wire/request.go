@@ -29,7 +29,8 @@ type CreateVolume struct {
 type Claim struct {
 	Task    string `json:"task"`
 	Sandbox string `json:"sandbox,omitempty"` // none: the agent makes one
-	PID     int    `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks
+	PID     int    `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks, unless there is a TTL
+	TTL     string `json:"ttl,omitempty"`     // as "10m": holds it for so long, and from each renewal on
 	Cgroup  bool   `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well, where the host has cgroups
 	Volumes []Use  `json:"volumes,omitempty"`
 }
@@ -46,6 +47,7 @@ type Use struct {
 type Attach struct {
 	Use
 	Sandbox string `json:"sandbox,omitempty"` // of a new task; none: the agent makes one
+	TTL     string `json:"ttl,omitempty"`     // of a new task, as "10m"; one that is there must have the same, and is renewed
 }
 
 // SetMode asks for a volume that a task has to become read-only for it, or writable again,
@@ -183,12 +185,17 @@ const NoProcess = -1
 // task that NoProcess claims for has no process for a lease, unless the request names one.
 func (c Claim) Operation(peer int) (volume.Claim, error) {
 	op := volume.Claim{Task: c.Task, Sandbox: c.Sandbox, Cgroup: c.Cgroup, Lease: volume.Lease{PID: c.PID}}
-	if c.PID == 0 {
+	ttl, err := ttlOf(c.TTL)
+	if err != nil {
+		return op, err
+	}
+	op.Lease.TTL = ttl
+	if c.PID == 0 && ttl == 0 {
 		op.Lease.PID = peer
 	}
 	if op.Lease.PID == NoProcess && c.PID == 0 {
 		op.Lease.PID = 0
-	} else if op.Lease.PID <= 0 {
+	} else if op.Lease.PID < 0 || op.Lease.PID == 0 && ttl == 0 {
 		return op, refuse("pid %d is no process", op.Lease.PID)
 	}
 	for _, u := range c.Volumes {
@@ -206,7 +213,9 @@ func (a Attach) Operation(task string, via volume.Via) (volume.Attach, error) {
 	if a.Volume == "" {
 		return op, errNoVolume()
 	}
-	return op, nil
+	var err error
+	op.TTL, err = ttlOf(a.TTL)
+	return op, err
 }
 
 func errNoVolume() error { return refuse("volume is not set: which one, as role/id or UUID?") }

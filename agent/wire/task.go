@@ -17,14 +17,8 @@ type Task struct {
 	Killing     bool         `json:"killing,omitempty"` // its processes are being ended
 	Releasing   bool         `json:"releasing"`         // it has ended and is being removed
 	Attachments []Attachment `json:"attachments"`
+	Held        *Held        `json:"held,omitempty"` // where it was asked for, and the task has a lease
 	Fault       *Fault       `json:"fault,omitempty"`
-}
-
-// Lease is what proves a task alive. One without fields is held until it is released.
-type Lease struct {
-	PID    int    `json:"pid,omitempty"`
-	Start  uint64 `json:"start,omitempty"` // of the process: clock ticks after boot
-	Cgroup string `json:"cgroup,omitempty"`
 }
 
 // Attachment is one use of a volume by a task.
@@ -64,7 +58,7 @@ func TasksOf(s *volume.State, after string, limit int, view View) Tasks {
 // TaskOf tells all about one task of s, but for its uses of volumes that may not be seen.
 func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 	w := Task{
-		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: Lease(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
+		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: leaseOf(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
 		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
 	}
 	for a := range s.AttachmentsIn(t.ID) {

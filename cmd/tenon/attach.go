@@ -21,11 +21,13 @@ func attachCommand() *cli.Command {
 			"--mode changes what is attached already.\n\n" +
 			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
 			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob\n" +
+			"   tenon attach --task carol --volume web/data --ttl 10m\n" +
 			"   tenon attach --task alice --volume web/data --mode ro",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},
 			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
+			&cli.StringFlag{Name: "ttl", Usage: "hold a new task for `TIME`, as 90s or 12h, and again from each tenon task renew on", DefaultText: "until it is released"},
 			&cli.StringFlag{Name: "mode", Usage: "make what is attached already `ro` or rw, under the running task"},
 		},
 		Action: attach,
@@ -103,7 +105,7 @@ func setModes(c *cli.Context, api *client.Client, id string, uses []wire.Use) er
 // attachAll attaches one after the other. Where one is refused, those before it stay.
 func attachAll(c *cli.Context, api *client.Client, id string, uses []wire.Use) (made []wire.Attachment, err error) {
 	for _, use := range uses {
-		a, err := api.Attach(c.Context, id, wire.Attach{Use: use, Sandbox: c.String("sandbox")})
+		a, err := api.Attach(c.Context, id, wire.Attach{Use: use, Sandbox: c.String("sandbox"), TTL: c.String("ttl")})
 		if err != nil {
 			for _, a := range made {
 				hint(c, "%s is attached already", clean(a.Volume))

@@ -13,23 +13,24 @@ import (
 func taskCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "task",
-		Usage:       "list, release and kill the tasks that use volumes",
-		Subcommands: []*cli.Command{taskListCommand(), taskReleaseCommand(), taskKillCommand()},
+		Usage:       "list, renew, release and kill the tasks that use volumes",
+		Subcommands: []*cli.Command{taskListCommand(), taskRenewCommand(), taskReleaseCommand(), taskKillCommand()},
 	}
 }
 
 func taskListCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "ls",
-		Usage:       "list the tasks",
-		Description: "A task is held by a process or by its cgroup, or else until it is released.\n\nEXAMPLES:\n   tenon task ls",
-		Action:      taskList,
+		Name:  "ls",
+		Usage: "list the tasks",
+		Description: "A task is held by a process, by its cgroup or for a time, or else until it is released. What is said of\n" +
+			"each of them is as of now.\n\nEXAMPLES:\n   tenon task ls",
+		Action: taskList,
 	}
 }
 
 func taskList(c *cli.Context) error {
 	list := wire.Tasks{Tasks: []wire.Task{}}
-	for t, err := range newClient(c).AllTasks(c.Context) {
+	for t, err := range newClient(c).HeldTasks(c.Context) {
 		if err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ func (p *page) tasks(list []wire.Task) {
 		}
 		slices.Sort(uses)
 		rows = append(rows, []string{
-			clean(t.ID), p.state(stateOf(t)), orDash(strings.Join(uses, ", ")), heldBy(t.Lease), p.age(t.Since), clean(t.Sandbox),
+			clean(t.ID), p.state(stateOf(t)), orDash(strings.Join(uses, ", ")), heldBy(t), p.age(t.Since), clean(t.Sandbox),
 		})
 	}
 	p.table([]column{{"task", false}, {"state", false}, {"volumes", false}, {"held by", false}, {"age", true}, {"sandbox", false}}, rows)
@@ -84,17 +85,45 @@ func stateOf(t wire.Task) string {
 	return "running"
 }
 
-// heldBy is what keeps a task.
-func heldBy(l wire.Lease) string {
-	switch {
-	case l.PID != 0 && l.Cgroup != "":
-		return fmt.Sprintf("pid %d, cgroup", l.PID)
-	case l.PID != 0:
-		return fmt.Sprintf("pid %d", l.PID)
-	case l.Cgroup != "":
-		return "cgroup"
+// heldBy is what keeps a task, as of now where that is known.
+func heldBy(t wire.Task) string {
+	var parts []string
+	add := func(what, now string) {
+		if t.Held != nil && now != "" {
+			what += " (" + now + ")"
+		}
+		parts = append(parts, what)
 	}
-	return "until released"
+	held := wire.Held{}
+	if t.Held != nil {
+		held = *t.Held
+	}
+	if t.Lease.PID != 0 {
+		add(fmt.Sprintf("pid %d", t.Lease.PID), map[bool]string{true: "alive", false: "ended"}[held.Process])
+	}
+	if t.Lease.Cgroup != "" {
+		add("cgroup", processCount(held.Processes))
+	}
+	switch {
+	case held.ExpiresIn != "":
+		parts = append(parts, "expires in "+clean(held.ExpiresIn))
+	case t.Lease.TTL != "":
+		parts = append(parts, "time")
+	}
+	if len(parts) == 0 {
+		return "until released"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func processCount(n int) string {
+	switch n {
+	case 0:
+		return "empty"
+	case 1:
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
 }
 
 func taskReleaseCommand() *cli.Command {
@@ -102,7 +131,7 @@ func taskReleaseCommand() *cli.Command {
 		Name:      "release",
 		Usage:     "end a task's use of all its volumes",
 		ArgsUsage: "TASK",
-		Description: "Refused while a process or a cgroup holds the task: it is released when they end. While another process\n" +
+		Description: "Refused while a process or a cgroup holds the task: it is released when they end, or killed. While another process\n" +
 			"uses a mount of it, it is releasing: exit code 6, and it happens when that one lets go, or at once with --lazy.\n\nEXAMPLES:\n   tenon task release alice",
 		Flags:        []cli.Flag{lazyFlag()},
 		BashComplete: completeTasks,

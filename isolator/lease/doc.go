@@ -1,14 +1,16 @@
 // Package lease says what proves the holder of a volume alive, and tells once when the
-// proof has ended: a process, a cgroup, either of them, or nothing at all.
+// proof has ended: a process, a cgroup, a time that has not passed, any of them, or nothing
+// at all.
 //
-// It is not for ending holders, and it records nothing: a Lease is three plain fields
-// that its owner keeps. After a restart of the agent its leases are added again, and those
+// It records nothing: a Lease is a few plain fields that its owner keeps. After a restart of the agent its leases are added again, and those
 // that ended meanwhile are told at once. Leases do not outlive a boot.
 //
 // Invariants:
-//   - A lease that names both a process and a cgroup is held while either is alive.
+//   - A lease that names several is held while any of them holds it.
 //   - A process is known by its id and its start time, so another process that has got
 //     the id later does not count; nor does a zombie whose threads have all ended.
+//   - Time is counted from the boot and goes on while the host sleeps. Setting the host's
+//     clock neither ends nor prolongs a lease.
 //   - In doubt a lease is held. An error of the kernel never ends one.
 //   - The Watcher misses no end: it watches first and looks afterwards.
 //
@@ -29,7 +31,9 @@
 // programs raise themselves, is 524,288) and 10,000 cgroups fs.inotify.max_user_watches
 // above that. Nothing is polled, with one exception: groups of cgroups v1, which tell
 // nothing when they empty, and those for which no inotify watch is left, are looked at
-// about once a second when their process, if they have one, has ended.
+// about once a second when their process, if they have one, has ended. All leases that only
+// their time holds share one timer.
 //
-// See pidfd_open(2) (with PIDFD_NONBLOCK Linux 5.10), epoll(7), inotify(7), cgroups(7).
+// See pidfd_open(2) (with PIDFD_NONBLOCK Linux 5.10), epoll(7), timerfd_create(2)
+// (CLOCK_BOOTTIME), inotify(7), cgroups(7).
 package lease

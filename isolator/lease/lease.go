@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,9 +17,10 @@ import (
 // Lease names what proves a holder alive. The zero Lease names nothing and is always
 // held. Leases may be compared.
 type Lease struct {
-	PID    int    // a process as the agent's PID namespace numbers it; 0: none
-	Start  uint64 // its start, in clock ticks after boot: field 22 of /proc/PID/stat
-	Cgroup string // the full path of a cgroup, as cgroup.Group.Path returns it; "": none
+	PID    int           // a process as the agent's PID namespace numbers it; 0: none
+	Start  uint64        // its start, in clock ticks after boot: field 22 of /proc/PID/stat
+	Cgroup string        // the full path of a cgroup, as cgroup.Group.Path returns it; "": none
+	Until  time.Duration // when it expires, as Now counts; 0: never by itself
 }
 
 // OfProcess returns the lease of a living process; of a child that has not been waited
@@ -40,11 +42,11 @@ func OfProcess(pid int) (Lease, error) {
 	return Lease{PID: pid, Start: s.start}, nil
 }
 
-// Held reports whether anything that the lease names is alive: the process with that
-// start time exists and has not ended, or the cgroup is populated. It returns an error,
-// and then no answer, where the kernel cannot say.
+// Held reports whether anything that the lease names holds it: the process with that
+// start time exists and has not ended, the cgroup is populated, or its time has not passed.
+// It returns an error, and then no answer, where the kernel cannot say.
 func (l Lease) Held() (bool, error) {
-	if l.PID == 0 && l.Cgroup == "" {
+	if l == (Lease{}) || l.Until > Now() {
 		return true, nil
 	}
 	if alive, err := l.processAlive(); alive || err != nil {
@@ -60,6 +62,9 @@ func (l Lease) Held() (bool, error) {
 func (l Lease) validate() error {
 	if l.PID < 0 {
 		return fmt.Errorf("%d is not a process id", l.PID)
+	}
+	if l.Until < 0 {
+		return fmt.Errorf("%s is before the host was booted", l.Until)
 	}
 	if l.Cgroup == "" {
 		return nil

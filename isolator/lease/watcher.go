@@ -26,6 +26,7 @@ type Watcher struct {
 	log       *slog.Logger
 	processes processes
 	groups    *cgroup.Notifier
+	clock     clock
 	pollEvery time.Duration
 	lost      chan string
 	wake      chan struct{} // holds a token when ended may have grown
@@ -39,6 +40,7 @@ type Watcher struct {
 	token   uint64                           // the last one given; guarded by mu
 	byGroup map[string]map[*watched]struct{} // by cgroup, while it is watched; guarded by mu
 	polled  map[*watched]struct{}            // those whose cgroup is not; guarded by mu
+	timed   timed                            // those that only their time holds; guarded by mu
 	ended   []*watched                       // not told yet, in order; guarded by mu
 }
 
@@ -49,6 +51,7 @@ type watched struct {
 	lease Lease
 	pidfd int // -1: none
 	token uint64
+	place int // in Watcher.timed, or nowhere
 }
 
 // NewWatcher returns a Watcher without leases. The caller closes it.
@@ -61,7 +64,12 @@ func NewWatcher(log *slog.Logger) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch leases: %w", errors.Join(err, groups.Close()))
 	}
+	clock, err := newAlarm(procs)
+	if err != nil {
+		return nil, fmt.Errorf("watch leases: %w", errors.Join(err, groups.Close(), procs.close()))
+	}
 	w := &Watcher{
+		clock:     clock,
 		log:       log,
 		processes: procs,
 		groups:    groups,
@@ -93,7 +101,7 @@ func (w *Watcher) Lost() <-chan string { return w.lost }
 // cgroup is in no mounted hierarchy, no descriptor or inotify watch is left (the error
 // names the limit), or the Watcher is closed.
 func (w *Watcher) Add(key string, l Lease) error {
-	if err := w.add(&watched{key: key, lease: l, pidfd: -1}); err != nil {
+	if err := w.add(&watched{key: key, lease: l, pidfd: -1, place: nowhere}); err != nil {
 		return fmt.Errorf("watch lease of %s: %w", key, err)
 	}
 	return nil
@@ -157,7 +165,7 @@ func (w *Watcher) Close() error {
 	for _, key := range slices.Collect(maps.Keys(w.leases)) {
 		w.remove(key)
 	}
-	return err
+	return errors.Join(err, w.clock.close())
 }
 
 // open gets the pidfd of the lease's process if that is alive.
@@ -190,7 +198,7 @@ func (w *Watcher) open(e *watched) error {
 }
 
 // held is Lease.Held by what is watched; it begins to watch the cgroup when the process
-// part has ended.
+// part has ended, and the clock when nothing else holds.
 //
 // Preconditions: w.mu is held.
 func (w *Watcher) held(e *watched) (bool, error) {
@@ -198,7 +206,7 @@ func (w *Watcher) held(e *watched) (bool, error) {
 	case e.pidfd >= 0:
 		return true, nil
 	case e.lease.Cgroup == "":
-		return e.lease.PID == 0, nil
+		return e.lease == (Lease{}) || w.timeHolds(e), nil
 	}
 	notified := w.groups.Add(e.lease.Cgroup)
 	if notified == nil {
@@ -213,7 +221,7 @@ func (w *Watcher) held(e *watched) (bool, error) {
 	case populated && w.poll(e) && !expected(notified):
 		w.log.Warn("cgroup is polled", "path", e.lease.Cgroup, "err", notified)
 	}
-	return populated, nil
+	return populated || w.timeHolds(e), nil
 }
 
 // listGroup lists the lease under its cgroup, which is watched.
@@ -264,6 +272,7 @@ func (w *Watcher) setTimer() {
 // Preconditions: w.mu is held.
 func (w *Watcher) release(e *watched) {
 	w.closeProcess(e)
+	w.untime(e)
 	delete(w.polled, e)
 	group := w.byGroup[e.lease.Cgroup]
 	if delete(group, e); group != nil && len(group) == 0 {

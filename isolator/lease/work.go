@@ -21,7 +21,11 @@ func (w *Watcher) watchProcesses() {
 			return
 		}
 		for _, token := range tokens {
-			w.processEnded(token)
+			if token == alarmToken {
+				w.expire()
+			} else {
+				w.processEnded(token)
+			}
 		}
 	}
 }
