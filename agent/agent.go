@@ -74,6 +74,9 @@ type Options struct {
 	Now     func() time.Time
 	Meter   Meter
 	Gauge   Gauge // nil is none
+	// MeasureEvery is how often what is in volumes is measured whose disks ask for it
+	// (Disk.OnExceed), and how often the agent looks for what nothing tells; 0 is once a minute.
+	MeasureEvery time.Duration
 	// Crash, if set, is called by name at every point where a crash is interesting:
 	// "append", "synced", "settle", and "STEP:before" and "STEP:after" for each step.
 	// Tests end the process there.
@@ -88,6 +91,7 @@ type Agent struct {
 	now     func() time.Time
 	meter   Meter
 	gauge   Gauge
+	scales  *scales
 	crash   func(string)
 	queue   *queue
 	work    sync.WaitGroup // snapshots and the lease loop
@@ -119,7 +123,7 @@ type version struct {
 // tasks that have ended goes on behind it.
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
-	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, gauge: o.Gauge, crash: o.Crash, changed: make(chan struct{}),
+	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, gauge: o.Gauge, scales: newScales(), crash: o.Crash, changed: make(chan struct{}),
 		measuring: make(chan struct{}, maxMeasuring)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -148,6 +152,9 @@ func Start(ctx context.Context, o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.work.Go(func() { a.followLeases(run) })
+	if a.gauge != nil {
+		a.work.Go(func() { a.rounds(run, o.MeasureEvery) })
+	}
 	return a, nil
 }
 

@@ -46,6 +46,9 @@ func (a *Agent) reconcile(ctx context.Context, u volume.Unit) (again bool, err e
 			return true, err
 		}
 		if !settled {
+			if v, ok := a.State().Volume(u.Volume); ok && u.Kind == volume.VolumeUnit && v.Resized() && a.gauge != nil {
+				a.measureNow(ctx, v.UUID)
+			}
 			return a.leftOver(u)
 		}
 	}

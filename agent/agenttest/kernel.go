@@ -32,6 +32,10 @@ type Pool struct {
 	Incoming, Live, Trash map[volume.UUID]Dir
 	Limits                map[uint32]resource.Scalar // by project, which every volume has
 
+	// Enforcement is what the disk does about sizes, and Room its file system.
+	Enforcement volume.Enforcement
+	Room        volume.Room
+
 	synced map[volume.UUID]bool // those of Live that were published by the agent that runs
 }
 
@@ -68,6 +72,8 @@ type Kernel struct {
 	// Measuring, if set, is called whenever an operation has what is in a volume measured, and
 	// may ask the agent for something meanwhile.
 	Measuring func()
+	// Walked, if set, is called whenever a walk finds out what is in a volume.
+	Walked func(volume.UUID)
 	// FailHand, if set, is the error of every Hand.
 	FailHand error
 
@@ -186,7 +192,7 @@ func (k *Kernel) seeDisk(p *Pool) volume.SeenDisk {
 		return volume.SeenDisk{Missing: "the disk is not there"}
 	}
 	empty := p.UUID == "" && len(p.Incoming)+len(p.Live)+len(p.Trash) == 0
-	return volume.SeenDisk{Empty: empty, Pool: p.UUID}
+	return volume.SeenDisk{Empty: empty, Pool: p.UUID, Enforcement: p.Enforcement}
 }
 
 // leftovers are the sandboxes that an agent made in another boot for tasks that are not
@@ -264,7 +270,7 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 	}
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
-	return k.doAttachment(s, a, path.Join(t.Sandbox, a.Path), step.Kind)
+	return k.doAttachment(s, s.InForce(a), path.Join(t.Sandbox, a.Path), step.Kind)
 }
 
 func (k *Kernel) acting(step volume.Step) {

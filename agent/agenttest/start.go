@@ -35,6 +35,14 @@ func StartOn(t testing.TB, k *Kernel, dir, boot string) (a *agent.Agent, stop fu
 	return start(t, k, dir, boot, agent.Options{})
 }
 
+// StartTimed is StartOn with options of the caller's, in the time that is: that of a bubble of
+// testing/synctest, say.
+func StartTimed(t testing.TB, k *Kernel, dir string, o agent.Options) (a *agent.Agent, stop func()) {
+	t.Helper()
+	o.Now = func() time.Time { return time.Now().UTC() }
+	return start(t, k, dir, "boot-1", o)
+}
+
 func start(t testing.TB, k *Kernel, dir, boot string, o agent.Options) (a *agent.Agent, stop func()) {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)

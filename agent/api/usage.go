@@ -24,9 +24,17 @@ func (s *Server) used(ctx context.Context, ids ...volume.UUID) (map[volume.UUID]
 	}
 	all, err := s.gauge.Usage(ctx, ids...)
 	for id, u := range all {
-		used[id] = wire.Used{Bytes: u.Bytes, Inodes: u.Inodes}
+		used[id] = usedOf(u)
 	}
 	return used, err
+}
+
+func usedOf(u agent.Usage) wire.Used {
+	w := wire.Used{Bytes: u.Bytes, Inodes: u.Inodes}
+	if !u.Measured.IsZero() {
+		w.Measured = &u.Measured
+	}
+	return w
 }
 
 // usage lists what volumes take. It costs a system call for each volume that is counted,

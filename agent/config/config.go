@@ -74,6 +74,14 @@ type Config struct {
 	// gives them none.
 	Groups owner.Ranges
 
+	// SoftQuotaInterval is the time between two measurements of volumes that no file system
+	// holds to their sizes; 0 is none.
+	SoftQuotaInterval time.Duration
+
+	// OnExceed is what follows when such a volume holds more than its size and says nothing
+	// itself: "report" or "readonly".
+	OnExceed string
+
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the
 	// agent makes those of tasks.
 	CgroupParent string
@@ -189,19 +197,21 @@ const (
 // Default is the configuration of an agent about which nothing was said.
 func Default() Config {
 	return Config{
-		StateDir:       "/var/lib/tenon/state",
-		Socket:         "/run/tenon/tenon.sock",
-		Group:          "tenon",
-		Pool:           "/var/lib/tenon/pool",
-		DefaultRole:    unreserved,
-		AuditLog:       "/var/lib/tenon/audit.log",
-		SandboxRoots:   []string{"/var/lib/tenon/sandboxes"},
-		CSI:            CSI{Roots: []string{"/var/lib/kubelet"}},
-		Projects:       quota.Range{First: 500_000, Last: 999_999},
-		CgroupParent:   "/tenon",
-		LogLevel:       slog.LevelInfo,
-		LogFormat:      Text,
-		RequestTimeout: time.Minute,
+		StateDir:          "/var/lib/tenon/state",
+		Socket:            "/run/tenon/tenon.sock",
+		Group:             "tenon",
+		Pool:              "/var/lib/tenon/pool",
+		DefaultRole:       unreserved,
+		AuditLog:          "/var/lib/tenon/audit.log",
+		SandboxRoots:      []string{"/var/lib/tenon/sandboxes"},
+		CSI:               CSI{Roots: []string{"/var/lib/kubelet"}},
+		Projects:          quota.Range{First: 500_000, Last: 999_999},
+		SoftQuotaInterval: time.Minute,
+		OnExceed:          "report",
+		CgroupParent:      "/tenon",
+		LogLevel:          slog.LevelInfo,
+		LogFormat:         Text,
+		RequestTimeout:    time.Minute,
 	}
 }
 

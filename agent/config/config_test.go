@@ -241,6 +241,10 @@ func TestAnInvalidConfigurationIsRefusedWithTheReason(t *testing.T) {
 			[]string{`group: "no such:group" is not a group's name`}},
 		"a cgroup beneath the service": {func(c *config.Config) { c.CgroupParent = "/system.slice/tenon.service/tasks" },
 			[]string{"cgroup_parent: /system.slice/tenon.service/tasks is beneath the agent's own service, which then cannot be restarted while tasks run"}},
+		"a walk that never ends": {func(c *config.Config) { c.SoftQuotaInterval = time.Millisecond },
+			[]string{"soft_quota_interval: 1ms is neither 0s nor between 1s and 24h0m0s"}},
+		"nothing that may follow": {func(c *config.Config) { c.OnExceed = "weep" },
+			[]string{`on_exceed: "weep" is none of [report readonly]`}},
 		"a timeout that ends every call": {func(c *config.Config) { c.RequestTimeout = time.Millisecond },
 			[]string{"request_timeout: 1ms is not between 1s and 1h0m0s"}},
 	} {

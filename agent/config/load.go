@@ -77,6 +77,8 @@ type document struct {
 	CSIRegistry    any               `toml:"csi_registration"`
 	CSIExpansion   any               `toml:"csi_node_expansion"`
 	CgroupParent   any               `toml:"cgroup_parent"`
+	SoftQuota      any               `toml:"soft_quota_interval"`
+	OnExceed       any               `toml:"on_exceed"`
 	ProjectRange   any               `toml:"project_range"`
 	VolumeGIDRange any               `toml:"volume_gid_range"`
 	LogLevel       any               `toml:"log_level"`
@@ -96,7 +98,7 @@ func (d document) values() map[string]any {
 		"project_range": d.ProjectRange, "volume_gid_range": d.VolumeGIDRange,
 		"log_level": d.LogLevel, "log_format": d.LogFormat,
 		"request_timeout": d.RequestTimeout, "resources": d.Resources, "default_role": d.DefaultRole,
-		"attributes": d.Attributes, "audit_log": d.AuditLog, "tls_listen": d.TLSListen,
+		"attributes": d.Attributes, "soft_quota_interval": d.SoftQuota, "on_exceed": d.OnExceed, "audit_log": d.AuditLog, "tls_listen": d.TLSListen,
 		"tls_cert": d.TLSCert, "tls_key": d.TLSKey, "tls_client_ca": d.TLSClientCA,
 		"poll_listen": d.PollListen, "poll_token_file": d.PollTokenFile,
 		"csi_socket": d.CSISocket, "csi_roots": d.CSIRoots, "csi_node": d.CSINode,

@@ -19,6 +19,8 @@ const (
 	maxSocket   = 107 // bytes in sun_path less the final zero (unix(7))
 	minTimeout  = time.Second
 	maxTimeout  = time.Hour
+	minPace     = time.Second
+	maxPace     = 24 * time.Hour
 	leastOffer  = resource.MiB
 	hostName    = `^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$`
 	groupName   = `^[a-z_][a-z0-9_-]{0,31}$` // as groupadd(8) wants it
@@ -29,6 +31,9 @@ var (
 	validGroup = regexp.MustCompile(groupName)
 	validHost  = regexp.MustCompile(hostName)
 )
+
+// onExceeds are what may follow when a volume holds more than its size.
+var onExceeds = []string{"report", "readonly"}
 
 // Validate returns all that is wrong with c, joined. Paths are compared as they are
 // written: what a symbolic link makes of them only the host knows.
@@ -49,6 +54,9 @@ func (c Config) Validate() error {
 		check(!slices.Contains(strings.Split(c.CgroupParent, "/"), serviceUnit),
 			"cgroup_parent: %s is beneath the agent's own service, which then cannot be restarted while tasks run", c.CgroupParent),
 		check(c.LogFormat == Text || c.LogFormat == JSON, "log_format: %q is neither text nor json", c.LogFormat),
+		check(c.SoftQuotaInterval == 0 || c.SoftQuotaInterval >= minPace && c.SoftQuotaInterval <= maxPace,
+			"soft_quota_interval: %s is neither 0s nor between %s and %s", c.SoftQuotaInterval, minPace, maxPace),
+		check(slices.Contains(onExceeds, c.OnExceed), "on_exceed: %q is none of %v", c.OnExceed, onExceeds),
 		check(c.RequestTimeout >= minTimeout && c.RequestTimeout <= maxTimeout,
 			"request_timeout: %s is not between %s and %s", c.RequestTimeout, minTimeout, maxTimeout))
 	return errors.Join(slices.Concat(errs, c.checkTLS(), c.checkCSI(), c.checkMasters())...)

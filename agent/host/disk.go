@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 
 	"tenon/agent/pool"
@@ -28,6 +29,7 @@ type disk struct {
 	pool   *pool.Pool    // guarded by mu
 	found  pool.Identity // guarded by mu
 	limits *limits       // of the file system of the pool; guarded by mu
+	dev    uint64        // device number of the file system of the pool; guarded by mu
 	listed bool          // its unknown directories were reported; guarded by mu
 
 	projects quota.Range // by which volumes may be limited
@@ -53,8 +55,7 @@ func (d *disk) see(want string) volume.SeenDisk {
 	return volume.SeenDisk{Empty: found.Empty, Pool: found.UUID}
 }
 
-// enforcement says what the file system of the pool that is wanted does about sizes, as it
-// was when that was opened.
+// enforcement says what the file system of the pool that is wanted does about sizes now.
 func (d *disk) enforcement(want string) volume.Enforcement {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -68,7 +69,7 @@ func (d *disk) enforcement(want string) volume.Enforcement {
 	case d.limits == nil:
 		return volume.Enforcement{Mode: volume.EnforcedNone, Why: "it is not known what the file system can do; see the agent's log"}
 	}
-	st := d.limits.status
+	st := d.limits.look(d.log)
 	e := volume.Enforcement{Mode: volume.EnforcementMode(st.Enforcement), Why: st.Why, Commands: st.Commands, Escapes: st.Escapes}
 	switch {
 	case st.Enforcement != quota.Hard:
@@ -102,6 +103,9 @@ func (d *disk) open(want string) (err error) {
 	if err := d.checkMount(dir); err != nil {
 		return err
 	}
+	if d.dev, err = deviceOf(dir); err != nil {
+		return err
+	}
 	if d.source, err = mount.OpenSource(dir); err != nil {
 		return err
 	}
@@ -113,6 +117,23 @@ func (d *disk) open(want string) (err error) {
 	}
 	d.openLimits()
 	return nil
+}
+
+// deviceOf is the number of the file system that a directory is on; on btrfs a subvolume's own
+// is another.
+func deviceOf(dir *os.File) (uint64, error) {
+	if m, err := mount.Lookup(dir); err == nil {
+		return m.Dev, nil
+	}
+	id, err := mount.Identify(dir)
+	return id.Dev, err
+}
+
+// fileSystem names the file system of the pool that is open.
+func (d *disk) fileSystem() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strconv.FormatUint(d.dev, 10)
 }
 
 // openLimits looks what the file system of the pool does about sizes; volumes work without.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"tenon/agent/resource"
@@ -15,8 +17,8 @@ import (
 // limits is what the file system of a pool does about sizes.
 type limits struct {
 	quota  *quota.Quota
-	status quota.Status // when the pool was opened; switching limits on takes a mount or a restart of the agent
-	cursor uint32       // where the next project is looked for; guarded by the disk's mu
+	status atomic.Pointer[quota.Status] // when it was looked at last: they are switched on and off meanwhile
+	cursor uint32                       // where the next project is looked for; guarded by the disk's mu
 }
 
 // openLimits looks at a file system.
@@ -26,8 +28,20 @@ func openLimits(dir *os.File) (*limits, error) {
 		return nil, err
 	}
 	l := &limits{quota: q}
-	l.status, err = q.Status()
+	st, err := q.Status()
+	l.status.Store(&st)
 	return l, err
+}
+
+// look asks the file system again. Where it does not answer, it does what it did before.
+func (l *limits) look(log *slog.Logger) quota.Status {
+	st, err := l.quota.Status()
+	if err != nil {
+		log.Warn("limits not looked at", "err", err)
+		return *l.status.Load()
+	}
+	l.status.Store(&st)
+	return st
 }
 
 func (l *limits) close() error {
@@ -38,7 +52,7 @@ func (l *limits) close() error {
 }
 
 // enforces says whether a write beyond a limit fails.
-func (l *limits) enforces() bool { return l != nil && l.status.Enforcement == quota.Hard }
+func (l *limits) enforces() bool { return l != nil && l.status.Load().Enforcement == quota.Hard }
 
 // prepareCreate finds a project for a volume, where its disk has such things. A disk that
 // could enforce limits and does not gives one too: they are enforced when it is told to.

@@ -150,6 +150,7 @@ func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
 	if !ok || !known {
 		return unknown(step)
 	}
+	a = s.InForce(a)
 	if step.Kind == volume.DoDetach {
 		return h.detach(t, a)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 
@@ -23,15 +24,19 @@ func (h *Host) Usage(ctx context.Context, s *volume.State, ids ...volume.UUID) (
 	all := map[volume.UUID]agent.Usage{}
 	for _, id := range ids {
 		v, ok := s.Volume(id)
-		if !ok || !h.counted(v) {
+		if !ok {
 			continue
 		}
-		u, err := h.limitsOf(v).quota.Usage(v.Project)
+		l := h.limitsOf(v)
+		if v.Project == 0 || !l.enforces() {
+			continue
+		}
+		u, err := l.quota.Usage(v.Project)
 		if err := errors.Join(ctx.Err(), ignoreOff(err)); err != nil {
 			return all, err
 		}
 		if err == nil {
-			all[id] = usageOf(u)
+			all[id] = l.usageOf(v, u)
 		}
 	}
 	return all, nil
@@ -42,19 +47,18 @@ func (h *Host) usageOfAll(ctx context.Context, s *volume.State) (map[volume.UUID
 	all := map[volume.UUID]agent.Usage{}
 	used := map[string]map[uint32]quota.Usage{}
 	for v := range s.Volumes(volume.Name{}) {
-		if !h.counted(v) {
+		l := h.limitsOf(v)
+		if v.Project == 0 || !l.enforces() {
 			continue
 		}
 		if _, listed := used[v.Disk]; !listed {
-			entries, err := h.limitsOf(v).quota.List(h.projects)
+			entries, err := l.quota.List(h.projects)
 			if err := errors.Join(ctx.Err(), ignoreOff(err)); err != nil {
 				return all, err
 			}
 			used[v.Disk] = byProject(entries)
 		}
-		if u, there := used[v.Disk][v.Project]; there {
-			all[v.UUID] = usageOf(u)
-		}
+		all[v.UUID] = l.usageOf(v, used[v.Disk][v.Project]) // one that is not listed has nothing, no limit either
 	}
 	return all, nil
 }
@@ -67,8 +71,48 @@ func byProject(entries []quota.Entry) map[uint32]quota.Usage {
 	return all
 }
 
-func usageOf(u quota.Usage) agent.Usage {
-	return agent.Usage{Bytes: sizeFrom(u.Bytes), Inodes: u.Inodes}
+func (l *limits) usageOf(v *volume.Volume, u quota.Usage) agent.Usage {
+	return agent.Usage{Bytes: sizeFrom(u.Bytes), Inodes: u.Inodes, Astray: u.LimitBytes != l.quota.Round(uint64(v.Size.Bytes()))}
+}
+
+// Measure finds by a walk what is in a volume.
+func (h *Host) Measure(ctx context.Context, s *volume.State, id volume.UUID) (agent.Usage, error) {
+	v, ok := s.Volume(id)
+	if !ok {
+		return agent.Usage{}, fmt.Errorf("there is no volume %s", id)
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return agent.Usage{}, faulty(v, volume.ErrUnavailable, err)
+	}
+	u, err := p.Used(ctx, string(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = faulty(v, volume.ErrLost, err)
+	}
+	return agent.Usage{Bytes: u.Bytes, Inodes: u.Inodes}, err
+}
+
+// Rooms asks each file system how much room it has.
+func (h *Host) Rooms(s *volume.State) map[string]volume.Room {
+	rooms := map[string]volume.Room{}
+	for key, d := range h.disks {
+		want, known := s.Disk(key)
+		if !known {
+			continue
+		}
+		p, err := d.use(want.Pool)
+		if err != nil {
+			continue // it is away
+		}
+		fs := d.fileSystem()
+		space, err := p.Space()
+		if err != nil {
+			h.log.Warn("room of a disk not known", "disk", volume.DiskName(key), "err", err)
+			continue
+		}
+		rooms[key] = volume.Room{FileSystem: fs, Size: space.Total, Free: space.Available}
+	}
+	return rooms
 }
 
 func sizeFrom(n uint64) resource.Bytes { return resource.Bytes(min(n, math.MaxInt64)) }

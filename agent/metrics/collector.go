@@ -31,10 +31,15 @@ var (
 	diskUpDesc    = desc("disk_available", "Whether a disk is there.", "disk")
 	diskHardDesc  = desc("disk_limits_enforced", "Whether a write beyond the size of a volume fails.", "disk")
 
+	diskShortDesc = desc("disk_pressure", "Whether the file system of a disk has less room than its volumes may still take.", "disk")
+
+	exceededDesc = desc("volumes_exceeded", "Volumes that hold more than their sizes.")
+	measuredDesc = desc("volume_measured_timestamp_seconds", "When a volume was measured that the file system does not count.", "volume")
+	overDesc     = desc("volume_exceeded", "Whether a volume holds more than its size, where that is measured.", "volume")
 	volumesDesc  = desc("volumes", "Volumes by phase.", "phase")
 	carvedDesc   = desc("volumes_size_bytes", "Sizes of all volumes together.")
 	sizeDesc     = desc("volume_size_bytes", "Size of a volume, which is its limit.", "volume")
-	usedDesc     = desc("volume_used_bytes", "What a volume takes of its disk, where the file system counts it.", "volume")
+	usedDesc     = desc("volume_used_bytes", "What a volume takes of its disk, where the file system counts it or as it was measured.", "volume")
 	holdersDesc  = desc("volume_holders", "Tasks that hold a volume.", "volume")
 	groupsDesc   = desc("volume_gids", "Groups that shared volumes may be given.")
 	freeGIDsDesc = desc("volume_gids_free", "Groups that shared volumes may be given, and that are nobody's.")
@@ -99,6 +104,10 @@ func (g gauges) used(a Agent, listed []*volume.Volume) {
 	for _, v := range listed {
 		if u, counted := used[v.UUID]; counted {
 			g.set(usedDesc, float64(u.Bytes), v.Name.String())
+			if !u.Measured.IsZero() {
+				g.set(measuredDesc, seconds(u.Measured), v.Name.String())
+				g.set(overDesc, truth(v.Exceeded != nil), v.Name.String())
+			}
 		}
 	}
 }
@@ -159,6 +168,7 @@ func (g gauges) disks(s *volume.State) {
 		g.set(diskFreeDesc, bytes(s.Free(d.Key, nil)), name)
 		g.set(diskOpenDesc, bytes(uncarved[d.Key]), name)
 		g.set(diskUpDesc, truth(!bad), name)
+		g.set(diskShortDesc, truth(d.Pressure != nil), name)
 		g.set(diskHardDesc, truth(d.Enforcement.Mode == volume.EnforcedHard), name)
 	}
 }
@@ -176,6 +186,7 @@ func (g gauges) volumes(s *volume.State) {
 		g.set(volumesDesc, float64(n), string(phase))
 	}
 	g.set(carvedDesc, bytes(carved))
+	g.set(exceededDesc, float64(s.CountExceeded()))
 }
 
 func bytes(n resource.Scalar) float64 { return float64(n.Bytes()) }

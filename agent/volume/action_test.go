@@ -30,7 +30,7 @@ var kinds = strings.Fields(`nothing
 	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay renew renew pass pass
 	create create create destroy destroy destroy reserve refine refine unreserve carve
 	resize resize grow shrink rereserve launch launch launch relaunch relaunch raze raze acknowledge
-	write write write busy busy idle idle foreign lose away back back compact restart squat`)
+	write write write busy busy idle idle foreign lose away back back overfill overfill overfill empty empty compact restart squat`)
 
 func drawAction(t *rapid.T) action {
 	small := func(name string, most int) int { return rapid.IntRange(0, most).Draw(t, name) }

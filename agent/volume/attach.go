@@ -188,6 +188,9 @@ func (d *draft) use(task string, u Use, via Via) error {
 	if err := checkUse(a); err != nil {
 		return err
 	}
+	if err := d.open(v, a); err != nil {
+		return err
+	}
 	return d.place(v, a)
 }
 

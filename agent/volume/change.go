@@ -21,6 +21,7 @@ type Change struct {
 
 	Operation *OperationStatus `json:"operation,omitempty"`
 	Host      *HostInfo        `json:"-"` // configured, never stored
+	Notice    *Notice          `json:"-"` // told, and kept nowhere
 
 	// Relaxed says that a power cut may take the change although it is one of those that are
 	// waited for: whatever it tells would be seen again.
@@ -46,7 +47,7 @@ type FaultOf struct {
 
 // Stored says whether the change belongs in the journal.
 func (c Change) Stored() bool {
-	return !c.Passing && c.Fault == nil && c.Host == nil && (c.Account == nil || c.Account.stored())
+	return !c.Passing && c.Fault == nil && c.Host == nil && c.Notice == nil && (c.Account == nil || c.Account.stored())
 }
 
 // Durable says whether whoever asked for the change must wait until it survives a
@@ -161,6 +162,8 @@ func (w *writer) copyVolumes() {
 
 func (w *writer) putVolume(v *Volume) {
 	w.copyVolumes()
+	w.countExceeded(v.UUID, -1)
+	defer w.countExceeded(v.UUID, 1)
 	w.volumes.Set(v)
 	if v.Project != 0 {
 		w.projects.Set(v)
@@ -174,6 +177,13 @@ func (w *writer) putVolume(v *Volume) {
 		w.names.Set(v)
 	} else {
 		w.unname(v)
+	}
+}
+
+// countExceeded counts a volume with by, if it holds more than its size.
+func (w *writer) countExceeded(id UUID, by int) {
+	if v, ok := w.Volume(id); ok && v.Exceeded != nil && v.Phase != Destroying {
+		w.exceeded += by
 	}
 }
 
@@ -240,6 +250,7 @@ func (w *writer) dropTask(id string) {
 func (w *writer) dropVolume(id UUID) {
 	if v, ok := w.Volume(id); ok {
 		w.copyVolumes()
+		w.countExceeded(id, -1)
 		w.volumes.Delete(v)
 		w.copyAttachments()
 		w.lastHeld.Delete(&use{volume: id})

@@ -18,7 +18,8 @@ type Create struct {
 	OneWriter bool // of a shared volume: one task may write, any number read
 	NoGroup   bool // it is given no group of its own: whoever starts its tasks would not pass that on
 	Principal string
-	Project   uint32 // by which the file system is to limit it, 0 for none; found when the operation is prepared
+	OnExceed  OnExceed // empty leaves it to the disk
+	Project   uint32   // by which the file system is to limit it, 0 for none; found when the operation is prepared
 }
 
 // Destroy lets go of a volume that no task holds: its data is removed and then its
@@ -59,11 +60,14 @@ func (o Create) apply(d *draft) error {
 	if o.OneWriter && !r.Shared {
 		return refuse(ErrInvalid, "create: one writer is for shared volumes; %s is exclusive, which is one task at all", r)
 	}
+	if !o.OnExceed.sound() {
+		return refuse(ErrInvalid, "create: %q is none of what may follow when a volume holds more than its size: %v", o.OnExceed, OnExceeds())
+	}
 	v := d.describeVolume(r, disk.Key, o.Owner)
 	if o.UUID != "" {
 		v.UUID = o.UUID
 	}
-	v.OneWriter, v.Project = o.OneWriter, o.Project
+	v.OneWriter, v.Project, v.OnExceed = o.OneWriter, o.Project, o.OnExceed
 	if d.ProjectUsed(v.Disk, v.Project) {
 		return refuse(ErrPending, "create %s: project %d was given to another volume meanwhile; ask again", v.Name, v.Project)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"tenon/agent/resource"
 )
@@ -71,8 +72,10 @@ func (d *Disk) sound() bool {
 func (v *Volume) sound() bool {
 	known := v.Phase == Creating || v.Phase == Ready || v.Phase == Destroying
 	return known && v.UUID != "" && v.ID != "" && v.Size > 0 && len(v.Reservations) > 0 &&
-		v.Role == v.Reservations[len(v.Reservations)-1].Role && v.soundBack()
+		v.Role == v.Reservations[len(v.Reservations)-1].Role && v.soundBack() && v.OnExceed.sound()
 }
+
+func (o OnExceed) sound() bool { return o == "" || slices.Contains(OnExceeds(), o) }
 
 // soundBack says whether all of a tombstone's space, and no more, comes back.
 func (v *Volume) soundBack() bool {

@@ -15,9 +15,11 @@ type Enforcement struct {
 // EnforcementMode says what becomes of a write beyond the size of a volume.
 type EnforcementMode string
 
-// The modes: the write fails, or nothing stops it.
+// The modes: the write fails; it goes through, but what is in the volume is measured from time
+// to time, and what follows is the volume's OnExceed; or nothing stops it or tells.
 const (
 	EnforcedHard EnforcementMode = "hard"
+	EnforcedSoft EnforcementMode = "soft"
 	EnforcedNone EnforcementMode = "none"
 )
 
@@ -45,9 +47,27 @@ func (s *State) EnforcementOf(v *Volume) EnforcementMode {
 	case !ok:
 		return ""
 	case d.Enforcement.Mode == EnforcedHard && v.Project == 0 && !d.indivisible():
-		return EnforcedNone
+		return d.otherwise()
+	}
+	return d.Mode()
+}
+
+// Mode says what becomes of volumes of the disk that are larger than their size: what the file
+// system does, or what measuring does where that does nothing. It is empty while the disk was
+// not seen.
+func (d *Disk) Mode() EnforcementMode {
+	if d.Enforcement.Mode == EnforcedNone {
+		return d.otherwise()
 	}
 	return d.Enforcement.Mode
+}
+
+// otherwise is what is done where the file system does nothing.
+func (d *Disk) otherwise() EnforcementMode {
+	if d.OnExceed != "" {
+		return EnforcedSoft
+	}
+	return EnforcedNone
 }
 
 // settleEnforcement notes what a disk's file system does about sizes.

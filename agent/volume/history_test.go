@@ -245,6 +245,11 @@ func (h *history) happen(a action) []Operation {
 		}
 	case "lose":
 		h.lose(a, v)
+	case "overfill", "empty":
+		if s, ok := h.n.s.Named(a.name()); ok && h.n.s.Measured(s) && v.size > 0 {
+			w.over[s.UUID], v.over = a.Kind == "overfill", a.Kind == "overfill"
+			h.o.volumes[a.name()] = v
+		}
 	case "away", "back":
 		w.pools[v.disk].away = a.Kind == "away"
 	case "write":
@@ -280,7 +285,7 @@ func (h *history) lose(a action, v ovolume) {
 func (h *history) write(a action) {
 	for u, way := range h.o.uses {
 		m, there := h.w.mounts[h.o.tasks[u.task].sandbox+"/"+u.path]
-		if u.task != a.task() || !there || m.volume == "" || way.mode == resource.RO {
+		if u.task != a.task() || !there || m.volume == "" || way.mode == resource.RO || m.ro {
 			continue
 		}
 		v := h.o.volumes[u.volume]
@@ -343,6 +348,19 @@ func (h *history) checkData() error {
 	if err := h.checkGroups(); err != nil {
 		return err
 	}
+	over := 0
+	for name, v := range h.o.volumes {
+		s, _ := h.n.s.Named(name)
+		if h.n.s.Measured(s) && v.over != (s.Exceeded != nil) {
+			return fmt.Errorf("%s holds too much: %v, and it is recorded as %+v", name, v.over, s.Exceeded)
+		}
+		if s.Exceeded != nil {
+			over++
+		}
+	}
+	if n := h.n.s.CountExceeded(); n != over {
+		return fmt.Errorf("%d volumes are counted that hold too much, want %d", n, over)
+	}
 	for project, l := range h.w.limits {
 		if v, ok := h.n.s.Volume(l.volume); !ok || v.Project != project || v.Phase == Ready && !h.w.pools[v.Disk].away && v.Size != l.size && h.w.pools[v.Disk].live[v.UUID] != nil {
 			return fmt.Errorf("project %d is limited to %+v, the volume is %+v", project, l, v)
@@ -383,7 +401,12 @@ func (h *history) checkMounts() error {
 		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrExists {
 			continue
 		}
-		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != (way.mode == resource.RO) || m.noExec != way.noExec) {
+		closed := h.o.volumes[u.volume].over
+		if closed && h.n.s.Measured(v) {
+			h.tally["closed"]++
+		}
+		ro := way.mode == resource.RO || closed && !h.w.busy[target] || m.ro && closed
+		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != ro || m.noExec != way.noExec) {
 			return fmt.Errorf("%+v is not mounted at %s: %+v", u, target, m)
 		}
 		wanted[target] = way.via == ByPath
@@ -508,7 +531,7 @@ func manyChecks(t *testing.T, n int) {
 var often = []string{"launch done", "launch refused", "launch failed", "launch crashed", "relaunch done", "relaunch refused", "relaunch crashed",
 	"raze done", "raze refused", "raze crashed", "rereserve done", "rereserve refused", "rereserve crashed", "resize done", "resize refused", "resize crashed",
 	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused", "slay done", "slay refused", "slay crashed", "renew done", "renew refused",
-	"asked again", "operation OPERATION_FAILED", "operation OPERATION_FINISHED"}
+	"asked again", "closed", "operation OPERATION_FAILED", "operation OPERATION_FINISHED"}
 
 // Not parallel: it sets a flag. A failure prints the seed and the shortest history.
 func TestHistoriesWithCrashesEndAsTheOracleSays(t *testing.T) {

@@ -33,7 +33,8 @@ func (w *world) start() *node {
 	}
 	w.known = map[UUID]bool{}
 	n := &node{world: w, s: Empty().With(changes...)}
-	disks := []Disk{{Total: 100 * resource.One}, {Key: dataDisk, Source: dataSource(), Total: 40 * resource.One}}
+	disks := []Disk{{Total: 100 * resource.One, OnExceed: MakeReadOnly},
+		{Key: dataDisk, Source: dataSource(), Total: 40 * resource.One, OnExceed: MakeReadOnly}}
 	changes, err := Configure(n.s, w.env(), fmt.Sprint("boot-", w.boot), disks)
 	if err != nil {
 		w.fatal("the journal does not fit the configuration: %v", err)
@@ -231,6 +232,26 @@ func (n *node) sweep() {
 		_ = n.reconcile(u)
 	}
 	n.drain()
+	n.weigh()
+}
+
+// weigh measures all volumes, as Agent.measureDisk does.
+func (n *node) weigh() {
+	for v := range n.s.Volumes(Name{}) {
+		used := resource.Bytes(0)
+		if n.over[v.UUID] {
+			used = 2 * v.Size.Bytes()
+		}
+		changes := Weigh(n.s, v.UUID, used, second)
+		n.commit(changes)
+		if len(changes) == 0 {
+			continue
+		}
+		for a := range n.s.AttachmentsOf(v.UUID) {
+			n.queue = append(n.queue, a.Unit())
+		}
+	}
+	n.drain()
 }
 
 // unquiet names a unit that has something to do although nothing keeps it from doing it.
@@ -238,7 +259,7 @@ func (n *node) unquiet() string {
 	for _, u := range n.units() {
 		seen := n.observe(n.s, u)
 		steps, changes := Plan(n.s, u, seen), Settle(n.s, u, seen, second)
-		if a, ok := n.s.Attachment(u); ok && a.Gone && n.busy[n.target(n.s, a)] && !a.Lazy {
+		if a, ok := n.s.Attachment(u); ok && n.busy[n.target(n.s, a)] && (a.Gone && !a.Lazy || n.s.InForce(a) != a) {
 			continue
 		}
 		if len(steps)+len(changes) > 0 {

@@ -73,6 +73,11 @@ type Volume struct {
 	// tombstones included; 0 is none. It is Owner's as well.
 	Group uint32 `json:"group,omitempty"`
 
+	// OnExceed says what follows when the volume is measured to hold more than its size; empty
+	// is what its disk says. Exceeded is there while it does.
+	OnExceed OnExceed  `json:"on_exceed,omitempty"`
+	Exceeded *Exceeded `json:"exceeded,omitempty"`
+
 	// Back, of a tombstone, says what its space is reserved to when it comes back, where the
 	// batch that destroyed the volume went on to change that; empty is all to Reservations.
 	Back []Part `json:"back,omitempty"`
@@ -125,6 +130,13 @@ type Disk struct {
 	Parts []Part `json:"-"`
 
 	Enforcement Enforcement `json:"-"` // observed, never stored
+
+	// OnExceed is what follows when a volume that says nothing itself holds more than its size,
+	// where the file system enforces nothing; empty where volumes are not measured. Configured,
+	// never stored.
+	OnExceed OnExceed `json:"-"`
+
+	Pressure *Pressure `json:"-"` // observed, never stored; nil is none
 }
 
 // parts are the disk's Parts, with those of a disk that has none.

@@ -36,6 +36,7 @@ type ovolume struct {
 	path   string
 	birth  int // of its directory, 0 until it is seen
 	writes int
+	over   bool // there is more in it than its size
 	fresh  bool // of a tombstone: of the batch that is being applied
 }
 

@@ -3,6 +3,8 @@ package volume
 import (
 	"strings"
 	"time"
+
+	"tenon/agent/resource"
 )
 
 func (o oracle) holders(name Name) map[string]bool {
@@ -97,6 +99,8 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 		return ErrUnavailable
 	case o.lost(w, v):
 		return ErrLost
+	case via == ByDescriptor && u.Mode != resource.RO && v.over:
+		return ErrInsufficient
 	}
 	key := ouse{task, u.Path, name}
 	if key.path == "" {

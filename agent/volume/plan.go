@@ -122,7 +122,7 @@ func Plan(s *State, u Unit, seen Seen) []Step {
 	case AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {
 			v, known := s.Volume(a.Volume)
-			return planAttachment(a, seen.Attachment, known && v.Phase == Creating)
+			return planAttachment(s.InForce(a), seen.Attachment, known && v.Phase == Creating)
 		}
 	}
 	return nil

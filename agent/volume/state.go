@@ -26,6 +26,7 @@ type State struct {
 	names    *btree.BTreeG[*Volume] // those that are not being destroyed
 	projects *btree.BTreeG[*Volume] // those that have one, tombstones included
 	groups   *btree.BTreeG[*Volume] // those that have one, tombstones included
+	exceeded int                    // number of those that hold more than their sizes, tombstones aside
 	tasks    *btree.BTreeG[*Task]
 	sandbox  *btree.BTreeG[*Task] // by sandbox path
 	byVolume *btree.BTreeG[*Attachment]
@@ -164,6 +165,9 @@ func (s *State) Tombstones() iter.Seq[*Volume] {
 
 // CountVolumes is the number of volumes, with and without those being destroyed.
 func (s *State) CountVolumes() (live, all int) { return s.names.Len(), s.volumes.Len() }
+
+// CountExceeded is the number of volumes that were found to hold more than their sizes.
+func (s *State) CountExceeded() int { return s.exceeded }
 
 // Task finds a task.
 func (s *State) Task(id string) (*Task, bool) { return s.tasks.Get(&Task{ID: id}) }

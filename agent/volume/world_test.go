@@ -26,6 +26,7 @@ type world struct {
 	alive     map[int]bool       // processes
 	published map[UUID]bool      // ever, for good
 	limits    map[uint32]limit   // by project, which are unique over all disks here
+	over      map[UUID]bool      // volumes with more in them than their sizes
 	known     map[UUID]bool      // to the agent that runs: published for good
 	births    int
 	journal   journal
@@ -74,7 +75,7 @@ type journal struct {
 type crash struct{} // panics through an agent that ends
 
 func newWorld(fatal func(string, ...any)) *world {
-	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]int{}, removed: map[string]int{}, squats: map[string]bool{}, published: map[UUID]bool{}, limits: map[uint32]limit{}, crashIn: -1, failIn: -1}
+	w := &world{fatal: fatal, pools: map[string]*poolDir{}, sandboxes: map[string]int{}, removed: map[string]int{}, squats: map[string]bool{}, published: map[UUID]bool{}, limits: map[uint32]limit{}, over: map[UUID]bool{}, crashIn: -1, failIn: -1}
 	for _, key := range []string{"", dataDisk} {
 		w.pools[key] = &poolDir{incoming: map[UUID]*directory{}, live: map[UUID]*directory{}, trash: map[UUID]*directory{}}
 	}
@@ -185,7 +186,7 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 	switch u.Kind {
 	case DiskUnit:
 		p := w.pools[u.Disk]
-		seen.Disk = SeenDisk{Pool: p.uuid, Empty: p.uuid == "" && len(p.live) == 0}
+		seen.Disk = SeenDisk{Pool: p.uuid, Empty: p.uuid == "" && len(p.live) == 0, Enforcement: Enforcement{Mode: EnforcedNone}}
 		if p.away {
 			seen.Disk = SeenDisk{Missing: "it is away"}
 		}
@@ -274,7 +275,7 @@ func (w *world) do(s *State, step Step) error {
 		w.doTask(t, step.Kind)
 	case AttachmentUnit:
 		a, _ := s.Attachment(step.Unit)
-		return w.doAttachment(s, a, step.Kind)
+		return w.doAttachment(s, s.InForce(a), step.Kind)
 	}
 	return nil
 }
@@ -386,6 +387,12 @@ func (w *world) doAttachment(s *State, a *Attachment, kind StepKind) error {
 			return fmt.Errorf("attach of %s at %s, where %v is", a.Volume, target, m)
 		}
 		w.mounts[target] = mounted{volume: a.Volume, ro: a.Mode == resource.RO, noExec: a.NoExec}
+	case Flip:
+		if a.Mode == resource.RO && w.busy[target] {
+			return &Error{Kind: ErrBusy, Message: target + " is written to"}
+		}
+		m.ro = a.Mode == resource.RO
+		w.mounts[target] = m
 	case DoDetach:
 		if m.volume != a.Volume {
 			w.fatal("detach of %s at %s takes %+v away", a.Volume, target, m)

@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"time"
+
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 )
 
@@ -24,6 +27,8 @@ const (
 	EventOperation      = "operation"       // OperationStatus
 	EventFault          = "fault"           // UnitFault
 	EventSound          = "sound"           // Gone, with the unit that has no fault any more
+	EventExceeded       = "exceeded"        // Notice: a volume was found to hold more than its size
+	EventWithin         = "within"          // Notice: it is within its size again
 	EventGap            = "gap"             // Gap
 )
 
@@ -33,6 +38,15 @@ type Gone struct {
 	Task string      `json:"task,omitempty"`
 	Path string      `json:"path,omitempty"` // in the sandbox
 	Unit string      `json:"unit,omitempty"`
+}
+
+// Notice tells of a volume that holds more than its size, or no longer.
+type Notice struct {
+	UUID volume.UUID    `json:"uuid"`
+	Name string         `json:"name"` // role/id
+	Used resource.Bytes `json:"used"`
+	Size resource.Bytes `json:"size"`
+	At   time.Time      `json:"at"`
 }
 
 // Gap says that events are missing between the one before and the one after it: whoever
@@ -134,6 +148,10 @@ func (f *Follower) eventOf(s *volume.State, c volume.Change) (e Event, told bool
 		if o, kept := s.Operation(c.Operation.ID); kept && f.asked.sees(o) {
 			return Event{EventOperation, OperationOf(s, o)}, true
 		}
+	case c.Notice != nil:
+		if v, there := s.Volume(c.Notice.Volume); there && f.view.Volume(v) {
+			return noticeEvent(v, *c.Notice), true
+		}
 	case c.Fault != nil && f.sees(s, c.Fault.Unit):
 		return faultEvent(s, *c.Fault), true
 	}
@@ -185,4 +203,12 @@ func faultEvent(s *volume.State, f volume.FaultOf) Event {
 		return Event{EventSound, Gone{Unit: name}}
 	}
 	return Event{EventFault, UnitFault{Unit: name, Fault: Fault{Kind: KindName(f.Kind), Reason: f.Reason, Since: f.Since}}}
+}
+
+func noticeEvent(v *volume.Volume, n volume.Notice) Event {
+	kind := EventWithin
+	if n.Over {
+		kind = EventExceeded
+	}
+	return Event{kind, Notice{UUID: v.UUID, Name: v.Name.String(), Used: n.Used, Size: n.Size, At: n.At}}
 }

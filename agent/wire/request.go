@@ -23,6 +23,10 @@ type CreateVolume struct {
 	GID           int            `json:"gid,omitempty"`
 	Mode          string         `json:"mode,omitempty"`       // octal; none is "0755"
 	OneWriter     bool           `json:"one_writer,omitempty"` // of a shared volume: one task may write, any number read
+
+	// OnExceed is what follows when it holds more than its size, where nothing but measuring
+	// tells: report or readonly; none leaves it to the agent.
+	OnExceed volume.OnExceed `json:"on_exceed,omitempty"`
 }
 
 // Claim announces a task and the volumes that it will use.
@@ -107,7 +111,7 @@ func (c CreateVolume) Operation(s *volume.State) (volume.Create, error) {
 	case c.ContainerPath == "":
 		c.ContainerPath = c.ID
 	}
-	return volume.Create{Role: c.Role, Owner: owner, OneWriter: c.OneWriter, Volume: resource.Resource{
+	return volume.Create{Role: c.Role, Owner: owner, OneWriter: c.OneWriter, OnExceed: c.OnExceed, Volume: resource.Resource{
 		Name: "disk", Type: resource.TypeScalar, Scalar: c.Size.Scalar(), Shared: c.Shared,
 		Disk: &resource.Disk{
 			Persistence: &resource.Persistence{ID: c.ID},

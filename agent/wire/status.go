@@ -46,6 +46,24 @@ type Disk struct {
 	// Enforcement is what the file system does about the sizes of volumes; none while the
 	// disk was not seen.
 	Enforcement *Enforcement `json:"enforcement,omitempty"`
+
+	// Pressure is there while the disk's file system has less room than its volumes may still take.
+	Pressure *Pressure `json:"pressure,omitempty"`
+}
+
+// Pressure says that a disk's file system has less room than its volumes may still take.
+type Pressure struct {
+	Free     resource.Bytes `json:"free"`     // on the file system, when it was noticed
+	Promised resource.Bytes `json:"promised"` // to all volumes on it, besides what they took then
+	Reason   string         `json:"reason"`
+	Since    time.Time      `json:"since"`
+}
+
+func pressureOf(p *volume.Pressure) *Pressure {
+	if p == nil {
+		return nil
+	}
+	return &Pressure{Free: p.Free, Promised: p.Promised, Reason: p.Reason(), Since: p.Since}
 }
 
 // Enforcement is what a file system does about the sizes of volumes.
@@ -71,6 +89,7 @@ type Counts struct {
 	Tombstones  int `json:"tombstones"` // volumes being destroyed
 	Tasks       int `json:"tasks"`
 	Attachments int `json:"attachments"`
+	Exceeded    int `json:"exceeded,omitempty"` // volumes that hold more than their sizes
 	Faults      int `json:"faults"`
 }
 
@@ -120,7 +139,7 @@ func StatusOf(s *volume.State, about About) Status {
 		Version: about.Version, Started: about.Started, Healthy: about.Health == nil,
 		Disks: disksOf(s), Reservations: reservationsOf(s, about.View), Faults: []UnitFault{},
 		Masters: about.Masters, Groups: groupsOf(s),
-		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments()},
+		Counts: Counts{Volumes: live, Tombstones: all - live, Tasks: s.CountTasks(), Attachments: s.CountAttachments(), Exceeded: s.CountExceeded()},
 	}
 	if about.Health != nil {
 		st.Problem = about.Health.Error()
@@ -151,18 +170,19 @@ func disksOf(s *volume.State) []Disk {
 		list = append(list, Disk{
 			Name: volume.DiskName(d.Key), Key: d.Key, Pool: d.Pool, Phase: d.Phase,
 			Total: total, Reserved: total - free, Carved: total - uncarved[d.Key].Bytes(), Free: free,
-			Fault: faultOf(s, volume.UnitOfDisk(d.Key)), Enforcement: enforcementOf(d.Enforcement),
+			Fault: faultOf(s, volume.UnitOfDisk(d.Key)), Enforcement: enforcementOf(d), Pressure: pressureOf(d.Pressure),
 		})
 	}
 	slices.SortFunc(list, func(a, b Disk) int { return cmp.Compare(a.Key, b.Key) })
 	return list
 }
 
-func enforcementOf(e volume.Enforcement) *Enforcement {
+func enforcementOf(d *volume.Disk) *Enforcement {
+	e := d.Enforcement
 	if e.Mode == "" {
 		return nil
 	}
-	return &Enforcement{Mode: e.Mode, By: e.By, Why: e.Why, Commands: e.Commands, Escapes: e.Escapes}
+	return &Enforcement{Mode: d.Mode(), By: e.By, Why: e.Why, Commands: e.Commands, Escapes: e.Escapes}
 }
 
 func reservationsOf(s *volume.State, view View) []Reservation {

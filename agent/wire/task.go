@@ -33,6 +33,7 @@ type Attachment struct {
 	Group     uint32        `json:"group,omitempty"`   // the volume's own, which processes need to have that use it
 	Since     time.Time     `json:"since"`
 	Detaching bool          `json:"detaching"`
+	Closed    bool          `json:"closed,omitempty"` // its mode is RW, and it is read-only until the volume is within its size again
 	Fault     *Fault        `json:"fault,omitempty"`
 }
 
@@ -75,6 +76,7 @@ func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, Via: a.Via, Since: a.Since,
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
+	w.Closed = s.InForce(a).Mode != a.Mode && a.Via == volume.ByPath
 	if v, ok := s.Volume(a.Volume); ok {
 		w.Volume, w.Group = v.Name.String(), v.Group
 	}

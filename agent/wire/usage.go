@@ -6,7 +6,7 @@ import (
 )
 
 // Usage is one page of what volumes take, in the order of names. It has those whose file
-// system counts, and leaves out those that are being destroyed.
+// system counts or that were measured, and leaves out those that are being destroyed.
 type Usage struct {
 	Volumes []VolumeUsage `json:"volumes"`
 	Next    string        `json:"next,omitempty"` // name to ask for what comes after; none at the end

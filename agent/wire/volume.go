@@ -33,14 +33,32 @@ type Volume struct {
 	Why           string            `json:"why"`         // one sentence: how it is, and what keeps it so
 	Resource      resource.Resource `json:"resource"`    // the same as Mesos says it
 
-	Enforcement volume.EnforcementMode `json:"enforcement,omitempty"` // hard: a write beyond its size fails; none: it does not
-	Used        *Used                  `json:"used,omitempty"`        // where one volume is asked for, and its file system counts
+	Enforcement volume.EnforcementMode `json:"enforcement,omitempty"` // hard: a write beyond its size fails; soft: it is measured; none: neither
+	OnExceed    volume.OnExceed        `json:"on_exceed,omitempty"`   // of a soft one: what follows when it holds more
+	Exceeded    *Exceeded              `json:"exceeded,omitempty"`    // while it holds more
+	Used        *Used                  `json:"used,omitempty"`        // where one volume is asked for, and it is known
 }
 
-// Used is what a volume takes of its disk, as the file system has counted it.
+// Exceeded is there while a volume holds more than its size.
+type Exceeded struct {
+	Since time.Time      `json:"since"`
+	Used  resource.Bytes `json:"used"` // when it was noticed
+}
+
+// exceededOf gives what is recorded of a volume.
+func exceededOf(v *volume.Volume) *Exceeded {
+	if v.Exceeded == nil {
+		return nil
+	}
+	return &Exceeded{Since: v.Exceeded.Since, Used: v.Exceeded.Used}
+}
+
+// Used is what a volume takes of its disk, as the file system has counted it, or as it was
+// measured.
 type Used struct {
-	Bytes  resource.Bytes `json:"bytes"`
-	Inodes uint64         `json:"inodes,omitempty"` // none where they are not counted
+	Bytes    resource.Bytes `json:"bytes"`
+	Inodes   uint64         `json:"inodes,omitempty"`      // none where they are not counted
+	Measured *time.Time     `json:"measured_at,omitempty"` // none where the file system counts
 }
 
 // Owner is whom a volume's directory was made for.
@@ -82,7 +100,10 @@ func VolumeOf(s *volume.State, v *volume.Volume) Volume {
 		Fault: faultOf(s, volume.UnitOfVolume(v.UUID)), Created: v.Created, ContainerPath: v.ContainerPath,
 		Owner:    Owner{UID: v.Owner.UID, GID: v.Owner.GID, Mode: fmt.Sprintf("%#o", v.Owner.Mode)},
 		Holders:  holdersOf(hs),
-		Resource: s.Resource(v), Enforcement: s.EnforcementOf(v),
+		Resource: s.Resource(v), Enforcement: s.EnforcementOf(v), Exceeded: exceededOf(v),
+	}
+	if w.Enforcement == volume.EnforcedSoft {
+		w.OnExceed = s.OnExceedOf(v)
 	}
 	w.References = len(w.Holders)
 	unavailable := w.faulty(volume.ErrUnavailable)
@@ -107,6 +128,13 @@ func (w *Volume) why(by string) string {
 	fmt.Fprintf(&b, "volume %s is %s", w.Name, stateWords[w.State])
 	if w.Fault != nil {
 		fmt.Fprintf(&b, " (%s)", w.Fault.Reason)
+	}
+	if w.Exceeded != nil {
+		b.WriteString(", holds more than its size")
+		if w.OnExceed == volume.MakeReadOnly {
+			b.WriteString(" and is read-only until it is within again")
+		}
+		b.WriteString(",")
 	}
 	switch {
 	case w.Phase == volume.Destroying:

@@ -79,6 +79,7 @@ func TestTheAgentHasTheDisksThatAreConfigured(t *testing.T) {
 				t.Errorf("%s: disk %s has source %s and directory %q", name, got[i].Key, got[i].Source, dirs[got[i].Key])
 			}
 			got[i].Source = nil
+			tc.want[i].OnExceed = volume.Report // what the default is
 		}
 		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

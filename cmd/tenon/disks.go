@@ -20,6 +20,9 @@ func disksOf(cfg config.Config) ([]volume.Disk, map[string]string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if cfg.SoftQuotaInterval > 0 {
+			disk.OnExceed = volume.OnExceed(cfg.OnExceed)
+		}
 		disks = append(disks, disk)
 		dirs[disk.Key] = s.Dir
 	}

@@ -106,6 +106,9 @@ func diskFindings(disks []wire.Disk) (all []finding) {
 			continue
 		}
 		e := *d.Enforcement
+		if d.Pressure != nil {
+			all = append(all, finding{About: about, Level: todo, Text: d.Pressure.Reason})
+		}
 		all = append(all, sizeFindings(about, e.Mode, e.Why, e.Commands, e.Escapes)...)
 	}
 	return all
@@ -114,7 +117,11 @@ func diskFindings(disks []wire.Disk) (all []finding) {
 // sizeFindings say whether sizes are enforced, and what that is worth.
 func sizeFindings(about string, mode volume.EnforcementMode, why string, commands, escapes []string) []finding {
 	if mode != volume.EnforcedHard {
-		f := finding{About: about, Level: note, Text: "sizes of volumes are not enforced: " + why, Commands: commands}
+		text := "sizes of volumes are not enforced: "
+		if mode == volume.EnforcedSoft {
+			text = "sizes of volumes are not enforced, what is in them is only measured from time to time: "
+		}
+		f := finding{About: about, Level: note, Text: text + why, Commands: commands}
 		if len(commands) > 0 {
 			f.Level = todo
 			f.Commands = append(append([]string{"systemctl stop tenon.service"}, commands...), "systemctl start tenon.service")

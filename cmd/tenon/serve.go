@@ -61,7 +61,7 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 	if err != nil {
 		return err
 	}
-	a, err := agent.Start(ctx, agent.Options{Kernel: h, Gauge: h, Journal: journal, Boot: boot, Disks: disks, Meter: meter,
+	a, err := agent.Start(ctx, agent.Options{Kernel: h, Gauge: h, MeasureEvery: cfg.SoftQuotaInterval, Journal: journal, Boot: boot, Disks: disks, Meter: meter,
 		Host: info, Log: log, Crash: crash})
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ func (p *page) status(st wire.Status, used map[string]wire.DiskUsage) {
 		{"id", clean(st.Agent)},
 		{"in use", counts(st.Counts)},
 		{"groups", groupsText(st.Groups)},
+		{"too full", p.tooFull(st.Counts.Exceeded)},
 	})
 	p.line("")
 	p.disks(st.Disks, used)
@@ -74,6 +75,14 @@ func (p *page) status(st wire.Status, used map[string]wire.DiskUsage) {
 		p.line("")
 		p.faults(st)
 	}
+}
+
+// tooFull says how many volumes hold more than their sizes, if any does.
+func (p *page) tooFull(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return p.paint(red, count(n, "volume holds more than its size", "volumes hold more than their sizes")+"; tenon volume ls tells which")
 }
 
 // unavailable counts the disks that are not there.
@@ -126,11 +135,14 @@ func limitsOf(e *wire.Enforcement) string {
 	case volume.ByFileSystem:
 		return "hard (whole disk)"
 	}
+	if e.Mode == volume.EnforcedSoft {
+		return "soft (measured)"
+	}
 	return string(e.Mode)
 }
 
 // limitStyles are how these look.
-var limitStyles = map[volume.EnforcementMode]style{volume.EnforcedHard: green, volume.EnforcedNone: yellow}
+var limitStyles = map[volume.EnforcementMode]style{volume.EnforcedHard: green, volume.EnforcedSoft: yellow, volume.EnforcedNone: yellow}
 
 func (p *page) limits(e *wire.Enforcement) string {
 	if e == nil {
@@ -151,6 +163,11 @@ func (p *page) disks(list []wire.Disk, used map[string]wire.DiskUsage) {
 		})
 	}
 	p.table([]column{{"disk", false}, {"total", true}, {"reserved", true}, {"carved", true}, {"used", true}, {"free", true}, {"limits", false}, {"state", false}}, rows)
+	for _, d := range list {
+		if d.Pressure != nil {
+			p.line("%s", p.paint(red, fmt.Sprintf("disk %s: %s (since %s)", clean(d.Name), d.Pressure.Reason, p.age(d.Pressure.Since))))
+		}
+	}
 }
 
 func (p *page) reservations(list []wire.Reservation) {

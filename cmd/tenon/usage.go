@@ -71,11 +71,31 @@ func (p *page) usedText(v wire.Volume) string {
 	if v.Used == nil {
 		return ""
 	}
-	return p.use(v.Used.Bytes, v.Size)
+	text := p.use(v.Used.Bytes, v.Size)
+	if at := v.Used.Measured; at != nil {
+		text += ", measured " + p.age(*at) + " ago"
+	}
+	return text
+}
+
+// exceeded says of a volume that it holds more than its size, and what follows.
+func (p *page) exceeded(v wire.Volume) string {
+	text := fmt.Sprintf("it was found to hold %s of %s %s ago", usedSize(v.Exceeded.Used), sizeText(v.Size), p.age(v.Exceeded.Since))
+	if v.OnExceed == volume.MakeReadOnly {
+		text += "; tasks have it read-only until it is within again"
+	}
+	return text + "; remove some of its files, or make it larger: tenon volume resize " + clean(v.Name) + " --size +SIZE"
+}
+
+// onExceedWords say what follows when a volume that is only measured holds more than its size.
+var onExceedWords = map[volume.OnExceed]string{
+	volume.Report:       ", and when it holds more that is told",
+	volume.MakeReadOnly: ", and when it holds more it becomes read-only",
 }
 
 // limitWords say what keeps a volume to its size.
 var limitWords = map[volume.EnforcementMode]string{
 	volume.EnforcedHard: "its file system: a write beyond it fails",
+	volume.EnforcedSoft: "soft: a write beyond it goes through; what is in it is measured from time to time",
 	volume.EnforcedNone: "nothing: a write beyond it goes through",
 }

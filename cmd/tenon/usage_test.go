@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"tenon/agent/config"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -35,6 +36,24 @@ func TestUseIsShownWithItsPartAndColouredAsItGetsTight(t *testing.T) {
 	}
 	if got := (&page{}).use(5, 0); got != "5 B" {
 		t.Errorf("of nothing it is %q", got)
+	}
+}
+
+func TestWhatMayFollowMayBeConfigured(t *testing.T) {
+	t.Parallel()
+	for _, what := range volume.OnExceeds() {
+		cfg := config.Default()
+		cfg.OnExceed = string(what)
+		if err := cfg.Validate(); err != nil {
+			t.Error(err)
+		}
+		disks, _, err := disksOf(cfg)
+		if err != nil || disks[0].OnExceed != what {
+			t.Errorf("the disk has %q, %v; want %q", disks[0].OnExceed, err, what)
+		}
+		if onExceedWords[what] == "" {
+			t.Errorf("there are no words for %s", what)
+		}
 	}
 }
 

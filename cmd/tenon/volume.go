@@ -42,6 +42,8 @@ func volumeCreateCommand() *cli.Command {
 			&cli.StringFlag{Name: "uid", Usage: "`USER` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
 			&cli.StringFlag{Name: "gid", Usage: "`GROUP` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
 			&cli.StringFlag{Name: "mode", Usage: "`BITS` of its directory, octal", DefaultText: "0755"},
+			&cli.StringFlag{Name: "on-exceed", Usage: "`WHAT` follows when it holds more than its size, where the file system does not refuse that: report or readonly",
+				DefaultText: "as the agent is configured"},
 			dryRunFlag(),
 		},
 		Action: volumeCreate,
@@ -85,6 +87,7 @@ func volumeRequest(c *cli.Context, name volume.Name) (request wire.CreateVolume,
 	request = wire.CreateVolume{
 		Role: name.Role, ID: name.ID, Shared: c.Bool("shared"), OneWriter: c.Bool("one-writer"), Disk: plainDisk(c.String("disk")),
 		ContainerPath: c.String("container-path"), Mode: c.String("mode"),
+		OnExceed: volume.OnExceed(c.String("on-exceed")),
 	}
 	if request.UID, err = ownerID("uid", c.String("uid"), userID); err != nil {
 		return request, misused(c, "%v", err)
@@ -220,6 +223,9 @@ func (p *page) volumes(list []wire.Volume, used map[volume.UUID]wire.Used) {
 		if v.Fault != nil {
 			p.line("%s", p.paint(red, clean(v.Name)+": "+clean(v.Fault.Reason)))
 		}
+		if v.Exceeded != nil {
+			p.line("%s", p.paint(red, clean(v.Name)+": "+p.exceeded(v)))
+		}
 	}
 }
 
@@ -247,7 +253,7 @@ func (p *page) volume(v wire.Volume) {
 		{"uuid", string(v.UUID)},
 		{"size", sizeText(v.Size)},
 		{"used", p.usedText(v)},
-		{"limit", limitWords[v.Enforcement]},
+		{"limit", limitWords[v.Enforcement] + onExceedWords[v.OnExceed]},
 		{"access", accessOf(v)},
 		{"state", p.state(v.State)},
 		{"disk", clean(v.Disk)},
@@ -260,6 +266,9 @@ func (p *page) volume(v wire.Volume) {
 	}
 	if v.Fault != nil {
 		list = append(list, field{"fault", p.fault(v.Fault)})
+	}
+	if v.Exceeded != nil {
+		list = append(list, field{"exceeded", p.paint(red, p.exceeded(v))})
 	}
 	p.fields(list)
 	if v.References > 0 {
