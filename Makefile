@@ -8,6 +8,12 @@ LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
 # Packages that the tests need besides Go and make: a C compiler for the race detector,
 # systemd-analyze for the units, mkfs for loop images, unshare for the demo, a real etcd.
 APT      = gcc libc6-dev util-linux systemd xfsprogs e2fsprogs btrfs-progs etcd-server
+# What the virtual machines need; their kernels and systemd are downloaded, not installed.
+APT_VM   = util-linux xfsprogs e2fsprogs btrfs-progs xz-utils
+# What virtual machines are: uml, user-mode Linux, or qemu, emulation of Debian's kernel.
+ENGINE  ?= uml
+# Whether CI has them: what is provided must work. VM= on a machine that cannot have them.
+VM      ?= $(ENGINE)
 # What this machine provides, so that a test which skips for want of it fails instead.
 REQUIRE  = $(if $(filter 0,$(shell id -u)),root$(comma)mounts$(comma)loop$(comma)ext4$(comma)xfs$(comma)btrfs$(comma))systemd-analyze$(comma)etcd
 comma   := ,
@@ -21,7 +27,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test fuzz acceptance kill vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance kill vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,16 +60,25 @@ kill: build ## as root: kill the agent N times under load, and check after each 
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
-vm: build ## tests that need another kernel or systemd as PID 1, in virtual machines (see testdata/vm/README.md)
-	mkdir -p bin && $(GO) test -c -o bin/systemd.test ./systemd
-	testdata/vm/run-in-vm -e uml -S -E TENON_TEST_REQUIRE=systemd -- bin/systemd.test -test.run=UnderSystemd
-	rm -rf bin/dest && $(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/bin/dest
-	testdata/vm/run-in-vm -e uml -S -f bin/dest:/payload/dest -- testdata/vm/service
-	$(GO) test -c -o bin/quota.test ./isolator/quota
-	testdata/vm/quota bin/quota.test -test.bench=.
+vm: test-vm test-systemd ## all tests that need another kernel, or systemd as PID 1
+	ENGINE=$(ENGINE) testdata/vm/quota bin/quota.test -test.run='^$$' -test.bench=.
+	testdata/vm/selftest $(ENGINE) host
+
+test-vm: deps-vm ## limits on XFS, ext4 and btrfs in virtual machines (see testdata/vm/README.md); ENGINE=uml|qemu
+	mkdir -p bin && CGO_ENABLED=0 $(GO) test -c -o bin/quota.test ./isolator/quota
 	CGO_ENABLED=0 $(GO) test -c -o bin/host.test ./agent/host
-	testdata/vm/quota bin/host.test -test.run=Limit
-	testdata/vm/selftest uml host
+	ENGINE=$(ENGINE) testdata/vm/quota bin/quota.test
+	ENGINE=$(ENGINE) testdata/vm/quota bin/host.test -test.run=Limit
+
+test-systemd: deps-vm build ## the service as it is installed, under systemd, in a virtual machine: start, watchdog, kill -9, upgrade, reboot
+	mkdir -p bin && CGO_ENABLED=0 $(GO) test -c -o bin/systemd.test ./systemd
+	testdata/vm/run-in-vm -e $(ENGINE) -S -t 400 -E TENON_TEST_REQUIRE=systemd -- bin/systemd.test -test.run=UnderSystemd
+	rm -rf bin/dest && $(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/bin/dest
+	testdata/vm/run-in-vm -e $(ENGINE) -S -t 600 -f bin/dest:/payload/dest -- testdata/vm/service
+
+deps-vm: ## fetch what the virtual machines of ENGINE need
+	@$(MAKE) --no-print-directory deps APT='$(APT_VM) $(if $(filter qemu,$(ENGINE)),qemu-system-x86)'
+	@testdata/vm/run-in-vm --setup -e $(ENGINE) -S
 
 bench-smoke: ## every benchmark compiles and runs once
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
@@ -71,6 +86,7 @@ bench-smoke: ## every benchmark compiles and runs once
 ci: deps fmt tidy vet staticcheck lint ## what CI runs
 	TENON_TEST_REQUIRE=$(REQUIRE) $(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory demo acceptance bench-smoke units fuzz
+	$(if $(VM),$(MAKE) --no-print-directory -j2 -O test-vm test-systemd)
 
 fmt: ## gofmt has nothing to say
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt these:"; echo "$$out"; exit 1; }
