@@ -17,6 +17,7 @@ import (
 	"tenon/agent/volume"
 	"tenon/isolator/cgroup"
 	"tenon/isolator/lease"
+	"tenon/isolator/owner"
 	"tenon/isolator/quota"
 	"tenon/isolator/sandbox"
 	"tenon/mount"
@@ -41,6 +42,7 @@ type Host struct {
 	roots    []*sandbox.Root
 	groups   *cgroup.Manager // nil where the host has no cgroups for us
 	leases   *lease.Watcher
+	maps     owner.Maps
 	lost     chan string
 	done     chan struct{} // closed by Close
 	work     sync.WaitGroup
@@ -126,6 +128,7 @@ func (h *Host) Close() error {
 		errs = append(errs, h.leases.Close())
 	}
 	h.work.Wait()
+	errs = append(errs, h.maps.Close())
 	for _, r := range h.roots {
 		errs = append(errs, r.Close())
 	}

@@ -118,7 +118,7 @@ func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) er
 			return err
 		}
 		if step.Kind == volume.MakeSandbox {
-			return refused(r.Make(rel, s.Boot, 0, 0))
+			return refused(makeSandbox(r, rel, s.Boot, t.User))
 		}
 		return r.Remove(ctx, rel)
 	case volume.MakeCgroup, volume.RemoveCgroup:
@@ -224,8 +224,15 @@ func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, mount.
 	if err != nil {
 		return nil, id, err
 	}
-	tree, err := mount.Clone(dir, mount.Attributes{ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec})
-	return tree, id, err
+	attributes := mount.Attributes{ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}
+	if a.As != nil {
+		if attributes.IDMap, err = h.mapOf(s, a); err != nil {
+			return nil, id, err
+		}
+		defer attributes.IDMap.Close()
+	}
+	tree, err := mount.Clone(dir, attributes)
+	return tree, id, noMap(s, a, err)
 }
 
 // Hand makes a detached mount of an attachment's volume.

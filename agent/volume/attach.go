@@ -17,6 +17,7 @@ type Use struct {
 	Path   string
 	Mode   resource.Mode // empty is RW
 	NoExec bool          // no program on it can be run
+	As     *ID           // as whose files of the volume's owner appear; nil is as they are
 }
 
 // Claim announces a task, what it will use and what proves it alive. Its volumes are
@@ -29,6 +30,7 @@ type Claim struct {
 	Task    string
 	Sandbox string // absolute, beneath an allowed sandbox root
 	Own     bool   // the agent makes the sandbox, and removes it at the end
+	User    *ID    // whose the sandbox is to be that the agent makes; nil is root
 	Cgroup  bool   // the agent makes a cgroup for the task, where the host has them; Lease.Cgroup then says which
 	Lease   Lease
 	At      time.Duration // when Lease.TTL begins, since the boot; found out when the operation is prepared
@@ -37,7 +39,7 @@ type Claim struct {
 
 // Attach gives one more volume to a task, or turns what it claimed into a mount. A task
 // that does not exist is made, without a lease but a time to live, with the sandbox given. Refused like
-// Claim; an equal attachment changes nothing, one of another mode or NoExec is ErrExists.
+// Claim; an equal attachment changes nothing, one of another mode, NoExec or As is ErrExists.
 type Attach struct {
 	Task    string
 	Sandbox string // of a new task
@@ -71,7 +73,7 @@ func (Attach) Name() string { return "attach" }
 func (Detach) Name() string { return "detach" }
 
 func (o Claim) apply(d *draft) error {
-	t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Lease: o.Lease, Since: d.env.Now}
+	t := &Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, User: o.User, Lease: o.Lease, Since: d.env.Now}
 	if err := t.Lease.begin(t.ID, o.At); err != nil {
 		return err
 	}
@@ -135,12 +137,15 @@ func (d *draft) addTask(t *Task) error {
 			return refuse(ErrInvalid, "task %s: sandbox or cgroup %q is not UTF-8 without NUL", t.ID, p)
 		}
 	}
+	if err := t.User.check("task " + t.ID + ": user"); err != nil {
+		return err
+	}
 	d.touch(UnitOfTask(t.ID))
 	if old, ok := d.Task(t.ID); ok {
 		if err := old.ending(); err != nil {
 			return err
 		}
-		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.Lease.like(t.Lease) {
+		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.User.same(t.User) && old.Lease.like(t.Lease) {
 			d.renew(old, t.Lease)
 			return nil
 		}
@@ -178,7 +183,7 @@ func (d *draft) use(task string, u Use, via Via) error {
 	if err != nil {
 		return err
 	}
-	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, NoExec: u.NoExec, Via: via, Since: d.env.Now}
+	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, NoExec: u.NoExec, As: u.As, Via: via, Since: d.env.Now}
 	if a.Path == "" {
 		a.Path = v.ContainerPath
 	}
@@ -218,7 +223,7 @@ func checkUse(a *Attachment) error {
 	if err := resource.CheckContainerPath(a.Path); err != nil {
 		return invalid(err, "task %s", a.Task)
 	}
-	return nil
+	return a.As.check("task " + a.Task + ": as")
 }
 
 // place adds a to the state unless it is there, something else is in its place, or an
@@ -275,8 +280,8 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 		return refuse(ErrPending, "%s is being detached", where)
 	case old.Mode != a.Mode:
 		return refuse(ErrExists, "%s is attached %s; set its mode, or detach it first", where, old.Mode)
-	case old.NoExec != a.NoExec:
-		return refuse(ErrExists, "%s is attached %s; detach it first", where, execWord(old.NoExec))
+	case old.NoExec != a.NoExec || !old.As.same(a.As):
+		return refuse(ErrExists, "%s is attached %s; detach it first", where, old.otherwise(a))
 	case old.Via == a.Via || a.Via == Claimed:
 		d.touch(a.Unit())
 		return nil
@@ -288,13 +293,6 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 	d.put(Change{Attachment: &raised})
 	d.touch(a.Unit())
 	return nil
-}
-
-func execWord(noExec bool) string {
-	if noExec {
-		return "noexec"
-	}
-	return "without noexec"
 }
 
 func (o Detach) apply(d *draft) error {

@@ -26,6 +26,8 @@ func attach(task, ref, path string, mode resource.Mode) Attach {
 
 func noExec(a Attach) Attach { a.NoExec = true; return a }
 
+func seenAs(a Attach, uid, gid uint32) Attach { a.As = &ID{uid, gid}; return a }
+
 func byDescriptor(a Attach) Attach { a.Via = ByDescriptor; return a }
 
 func detach(task, ref string) Detach { return Detach{Task: task, Volume: ref} }
@@ -105,6 +107,15 @@ func TestAttachMountsOrRaisesAClaim(t *testing.T) {
 			- attachment v2 t x RW,noexec claim
 			+ attachment v2 t x RW,noexec descriptor
 			touch volume v2 in task t at x`},
+		{name: "seen as somebody's own", given: given(), ops: ops(seenAs(attach("t", "web/x", "", ""), 7, 8)), want: `
+			+ attachment v2 t x RW as 7:8 path
+			+ task t /s/t
+			touch task t
+			touch volume v2 in task t at x`},
+		{name: "a claim that is seen so, once more", given: given(claim("t", Use{Volume: "web/x", As: &ID{7, 8}})), ops: ops(seenAs(attach("t", "web/x", "", ""), 7, 8)), want: `
+			- attachment v2 t x RW as 7:8 claim
+			+ attachment v2 t x RW as 7:8 path
+			touch volume v2 in task t at x`},
 		{name: "a claim becomes a path", given: given(claim("t", Use{Volume: "web/x"})), ops: ops(attach("t", "web/x", "", "")), want: `
 			- attachment v2 t x RW claim
 			+ attachment v2 t x RW path
@@ -173,6 +184,12 @@ func TestClaimAndAttachAreRefused(t *testing.T) {
 		{name: "a claim of another mode", given: held, ops: ops(claim("t", Use{Volume: "web/x", Mode: resource.RO})), kind: ErrExists, words: "RW"},
 		{name: "without noexec what was claimed with it", given: given(claim("t", Use{Volume: "web/x", NoExec: true})), ops: ops(attach("t", "web/x", "", "")), kind: ErrExists, words: "attached noexec; detach it first"},
 		{name: "with noexec what is attached without", given: given(attach("t", "web/x", "", "")), ops: ops(noExec(attach("t", "web/x", "", ""))), kind: ErrExists, words: "attached without noexec; detach it first"},
+		{name: "as it is what is seen as another's", given: given(seenAs(attach("t", "web/x", "", ""), 7, 8)), ops: ops(attach("t", "web/x", "", "")), kind: ErrExists, words: "attached with its files as those of 7:8; detach it first"},
+		{name: "as another's what is seen as it is", given: given(attach("t", "web/x", "", "")), ops: ops(seenAs(attach("t", "web/x", "", ""), 7, 8)), kind: ErrExists, words: "attached with its files as they are; detach it first"},
+		{name: "as those of another group", given: given(seenAs(attach("t", "web/x", "", ""), 7, 8)), ops: ops(seenAs(attach("t", "web/x", "", ""), 7, 9)), kind: ErrExists, words: "as those of 7:8"},
+		{name: "as nobody's", given: given(), ops: ops(seenAs(attach("t", "web/x", "", ""), 1<<32-1, 8)), kind: ErrInvalid, words: "as 4294967295:8 is not a user and a group"},
+		{name: "a sandbox of nobody's", given: given(), ops: ops(Claim{Task: "t", Sandbox: "/s/t", User: &ID{7, 1<<32 - 1}}), kind: ErrInvalid, words: "user 7:4294967295 is not a user and a group"},
+		{name: "a sandbox of another user's", given: given(Claim{Task: "t", Sandbox: "/s/t", Own: true, User: &ID{7, 7}}), ops: ops(Claim{Task: "t", Sandbox: "/s/t", Own: true, User: &ID{7, 8}}), kind: ErrExists, words: "task t exists"},
 		{name: "the same place in two modes of one claim", given: given(), ops: ops(claim("t", Use{Volume: "v1"}, Use{Volume: "v1", Mode: resource.RO})), kind: ErrExists, words: "attached RW"},
 		{name: "a path for a descriptor", given: given(byDescriptor(attach("t", "web/x", "", ""))), ops: ops(attach("t", "web/x", "", "")), kind: ErrExists, words: "is attached by descriptor"},
 		{name: "a descriptor for a path", given: given(attach("t", "web/x", "", "")), ops: ops(byDescriptor(attach("t", "web/x", "", ""))), kind: ErrExists, words: "is attached by path"},

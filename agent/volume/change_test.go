@@ -107,7 +107,7 @@ func TestTheJournalWaitsForWhatTheKernelCannotTellAgain(t *testing.T) {
 func busy(t testing.TB) *State {
 	env := numbered()
 	s := mustApply(t, machine(t), env, given(
-		claim("t", Use{Volume: "v1"}), attach("t", "v2", "", ""), byDescriptor(attach("t", "v1", "more", resource.RO)),
+		claim("t", Use{Volume: "v1"}), attach("t", "v2", "", ""), byDescriptor(attach("t", "v1", "more", resource.RO)), noExec(seenAs(byDescriptor(attach("t", "v1", "mapped", "")), 7, 0)), Claim{Task: "user", Sandbox: "/s/user", User: &ID{0, 9}},
 		attach("u", "v1", "", resource.RO), detach("u", "v1"), claim("w"), Release{Task: "w", Ended: true},
 		Destroy{Ref: "v3"}, create(vol("y", 4, "web")), reserve(labelled(mib(3, ""), "ops", "x"), on(mib(5, "db"))))...)
 	return s.With(s.Faulty(UnitOfVolume("v2"), ErrLost, "gone", second)...)

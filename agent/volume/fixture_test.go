@@ -178,7 +178,7 @@ func dump(s *State) []string {
 		add("task %s %s%s%s%s%s", t.ID, t.Sandbox, flagText(t.Own, " own"), leaseText(t.Lease), flagText(t.Killing, " killing"), flagText(t.Releasing, " releasing"))
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
-		add("attachment %s %s %s %s%s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, flagText(a.NoExec, ",noexec"), a.Via, flagText(a.Gone, " gone"), flagText(a.Lazy, " lazy"))
+		add("attachment %s %s %s %s%s%s %s%s%s", a.Volume, a.Task, a.Path, a.Mode, flagText(a.NoExec, ",noexec"), asText(a.As), a.Via, flagText(a.Gone, " gone"), flagText(a.Lazy, " lazy"))
 		return true
 	})
 	for o := range s.Operations() {
@@ -189,6 +189,13 @@ func dump(s *State) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+func asText(id *ID) string {
+	if id == nil {
+		return ""
+	}
+	return " as " + id.String()
 }
 
 func flagText(set bool, text string) string {

@@ -167,8 +167,9 @@ type Lease struct {
 // Task is a group of processes that uses volumes and has a sandbox.
 type Task struct {
 	ID        string    `json:"id"`
-	Sandbox   string    `json:"sandbox"`       // absolute path of its directory
-	Own       bool      `json:"own,omitempty"` // the agent makes and removes the sandbox
+	Sandbox   string    `json:"sandbox"`        // absolute path of its directory
+	Own       bool      `json:"own,omitempty"`  // the agent makes and removes the sandbox
+	User      *ID       `json:"user,omitempty"` // whose the sandbox is that the agent makes; nil is root
 	Lease     Lease     `json:"lease"`
 	Since     time.Time `json:"since"`
 	Killing   bool      `json:"killing,omitempty"`   // its processes are to be ended, and then it is released
@@ -195,6 +196,7 @@ type Attachment struct {
 	Path   string        `json:"path"` // container_path, relative to the sandbox
 	Mode   resource.Mode `json:"mode"`
 	NoExec bool          `json:"no_exec,omitempty"` // no program on it can be run
+	As     *ID           `json:"as,omitempty"`      // as whose the task sees what is the volume's owner's; nil is as it is
 	Via    Via           `json:"via"`
 	Since  time.Time     `json:"since"`
 	Gone   bool          `json:"gone,omitempty"` // tombstone: to be detached

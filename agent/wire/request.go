@@ -31,12 +31,13 @@ type CreateVolume struct {
 
 // Claim announces a task and the volumes that it will use.
 type Claim struct {
-	Task    string `json:"task"`
-	Sandbox string `json:"sandbox,omitempty"` // none: the agent makes one
-	PID     int    `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks, unless there is a TTL
-	TTL     string `json:"ttl,omitempty"`     // as "10m": holds it for so long, and from each renewal on
-	Cgroup  bool   `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well, where the host has cgroups
-	Volumes []Use  `json:"volumes,omitempty"`
+	Task    string     `json:"task"`
+	Sandbox string     `json:"sandbox,omitempty"` // none: the agent makes one
+	PID     int        `json:"pid,omitempty"`     // of the process that proves it alive; none is whoever asks, unless there is a TTL
+	TTL     string     `json:"ttl,omitempty"`     // as "10m": holds it for so long, and from each renewal on
+	User    *volume.ID `json:"user,omitempty"`    // whose the sandbox is to be that the agent makes; none is root
+	Cgroup  bool       `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well, where the host has cgroups
+	Volumes []Use      `json:"volumes,omitempty"`
 }
 
 // Use is one volume that a task wants.
@@ -45,6 +46,7 @@ type Use struct {
 	Path   string        `json:"path,omitempty"`    // in the sandbox; none is the volume's container path
 	Mode   resource.Mode `json:"mode,omitempty"`    // none is RW
 	NoExec bool          `json:"no_exec,omitempty"` // no program on it can be run
+	As     *volume.ID    `json:"as,omitempty"`      // as whose files of the volume's owner appear; none is as they are
 }
 
 // Attach asks for one volume to be mounted for a task.
@@ -188,7 +190,7 @@ const NoProcess = -1
 // Operation is what the agent has to do for the request; peer is the process that asks. A
 // task that NoProcess claims for has no process for a lease, unless the request names one.
 func (c Claim) Operation(peer int) (volume.Claim, error) {
-	op := volume.Claim{Task: c.Task, Sandbox: c.Sandbox, Cgroup: c.Cgroup, Lease: volume.Lease{PID: c.PID}}
+	op := volume.Claim{Task: c.Task, Sandbox: c.Sandbox, User: c.User, Cgroup: c.Cgroup, Lease: volume.Lease{PID: c.PID}}
 	ttl, err := ttlOf(c.TTL)
 	if err != nil {
 		return op, err

@@ -10,8 +10,9 @@ import (
 // Task is a group of processes that uses volumes.
 type Task struct {
 	ID          string       `json:"id"`
-	Sandbox     string       `json:"sandbox"` // absolute path of its directory
-	Own         bool         `json:"own"`     // the agent made the sandbox and removes it
+	Sandbox     string       `json:"sandbox"`        // absolute path of its directory
+	Own         bool         `json:"own"`            // the agent made the sandbox and removes it
+	User        *volume.ID   `json:"user,omitempty"` // whose the sandbox is that the agent made; none is root
 	Lease       Lease        `json:"lease"`
 	Since       time.Time    `json:"since"`
 	Killing     bool         `json:"killing,omitempty"` // its processes are being ended
@@ -29,8 +30,9 @@ type Attachment struct {
 	Path      string        `json:"path"` // relative to the sandbox
 	Mode      resource.Mode `json:"mode"`
 	NoExec    bool          `json:"no_exec,omitempty"` // no program on it can be run
+	As        *volume.ID    `json:"as,omitempty"`      // as whose files of the volume's owner appear; none is as they are
 	Via       volume.Via    `json:"via"`               // claim, path or descriptor
-	Group     uint32        `json:"group,omitempty"`   // the volume's own, which processes need to have that use it
+	Group     uint32        `json:"group,omitempty"`   // the volume's own, which processes need to have that use it; none with as
 	Since     time.Time     `json:"since"`
 	Detaching bool          `json:"detaching"`
 	Closed    bool          `json:"closed,omitempty"` // its mode is RW, and it is read-only until the volume is within its size again
@@ -59,7 +61,7 @@ func TasksOf(s *volume.State, after string, limit int, view View) Tasks {
 // TaskOf tells all about one task of s, but for its uses of volumes that may not be seen.
 func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 	w := Task{
-		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, Lease: leaseOf(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
+		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, User: t.User, Lease: leaseOf(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
 		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
 	}
 	for a := range s.AttachmentsIn(t.ID) {
@@ -73,12 +75,15 @@ func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 // AttachmentOf tells all about one attachment of s.
 func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 	w := Attachment{
-		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, Via: a.Via, Since: a.Since,
+		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, As: a.As, Via: a.Via, Since: a.Since,
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
 	w.Closed = s.InForce(a).Mode != a.Mode && a.Via == volume.ByPath
 	if v, ok := s.Volume(a.Volume); ok {
-		w.Volume, w.Group = v.Name.String(), v.Group
+		w.Volume = v.Name.String()
+		if a.As == nil {
+			w.Group = v.Group
+		}
 	}
 	return w
 }

@@ -8,6 +8,7 @@ import (
 
 	"tenon/agent/client"
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
 
@@ -28,6 +29,7 @@ func attachCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},
 			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
 			&cli.StringFlag{Name: "ttl", Usage: "hold a new task for `TIME`, as 90s or 12h, and again from each tenon task renew on", DefaultText: "until it is released"},
+			idmapFlag("UID:GID"),
 			&cli.StringFlag{Name: "mode", Usage: "make what is attached already `ro` or rw, under the running task"},
 		},
 		Action: attach,
@@ -55,6 +57,9 @@ func attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := mapUses(c, uses, nil); err != nil {
+		return err
+	}
 	api, id := newClient(c), c.String("task")
 	if err := resource.CheckID(id); err != nil {
 		return misused(c, "task: %s", err)
@@ -80,6 +85,26 @@ func attach(c *cli.Context) error {
 			}
 		}
 	})
+}
+
+// idmapFlag is for volumes that a task sees as its own.
+func idmapFlag(who string) *cli.StringFlag {
+	return &cli.StringFlag{Name: "idmap", Usage: "show the files of the volumes' owners as those of `WHO`: " + who, DefaultText: "as they are"}
+}
+
+// mapUses has all uses mapped as --idmap says; as is the user of the command.
+func mapUses(c *cli.Context, uses []wire.Use, as *volume.ID) error {
+	if !c.IsSet("idmap") {
+		return nil
+	}
+	to, err := findMap(c.String("idmap"), as)
+	if err != nil {
+		return misused(c, "%v", err)
+	}
+	for i := range uses {
+		uses[i].As = to
+	}
+	return nil
 }
 
 // setModes flips volumes that are attached, one after the other.
@@ -161,7 +186,7 @@ func detach(c *cli.Context) error {
 // describe is an attachment in a word: what is used, where and how.
 func describe(a wire.Attachment) string {
 	text := clean(a.Volume + ":" + a.Path)
-	if a.Mode == resource.RO || a.NoExec {
+	if a.Mode == resource.RO || a.NoExec || a.As != nil {
 		text += ":" + optionsOf(a)
 	}
 	if a.Detaching {

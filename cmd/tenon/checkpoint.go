@@ -136,7 +136,7 @@ func describeChange(c volume.Change) string {
 		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), wordIf(c.Task.Releasing, "releasing"), clean(c.Task.Sandbox))
 	case c.Attachment != nil:
 		a := c.Attachment
-		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), wordIf(a.Gone, "detaching"), a.Volume, clean(a.Path), optionWords(a.Mode, a.NoExec), a.Via)
+		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), wordIf(a.Gone, "detaching"), a.Volume, clean(a.Path), optionWords(a.Mode, a.NoExec, a.As), a.Via)
 	case c.Operation != nil:
 		o := c.Operation
 		return fmt.Sprintf("operation   %s %s %s", clean(o.ID), strings.ToLower(o.Type), stateWord(o.State, o.Acknowledged))

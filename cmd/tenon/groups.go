@@ -101,7 +101,7 @@ func groupsFor(t wire.Task) (groups []uint32) {
 
 // outsiders tells of processes of a task that may not use a volume for want of its group.
 func outsiders(v wire.Volume, t wire.Task, pids []int) (told []string) {
-	if v.Group == 0 {
+	if v.Group == 0 || !needsGroup(v, t) {
 		return nil
 	}
 	for _, pid := range pids {
@@ -115,6 +115,11 @@ func outsiders(v wire.Volume, t wire.Task, pids []int) (told []string) {
 		}
 	}
 	return told
+}
+
+// needsGroup says whether a task sees a volume as it is, anywhere.
+func needsGroup(v wire.Volume, t wire.Task) bool {
+	return slices.ContainsFunc(t.Attachments, func(a wire.Attachment) bool { return a.UUID == v.UUID && a.Group != 0 })
 }
 
 // ownsAs looks into a text as proc_pid_status(5) describes it for the user that a process has for

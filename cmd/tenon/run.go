@@ -35,10 +35,13 @@ func runCommand() *cli.Command {
 			"can have volumes mounted by the agent, with tenon attach.\n\n" +
 			"EXAMPLES:\n" +
 			"   tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'\n" +
-			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting",
+			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting\n" +
+			"   tenon run --task carol --user carol --idmap user --volume web/data -- touch data/mine",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "task", Usage: "call the task `ID`", Required: true},
 			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "use a volume: `NAME[:PATH][:OPTIONS]`; may be repeated"},
+			&cli.StringFlag{Name: "user", Usage: "run the command as `USER[:GROUP]`, by name or by number", DefaultText: "whoever asks"},
+			idmapFlag("UID:GID, or user for that of --user"),
 			&cli.StringFlag{Name: "sandbox", Usage: "use `DIR`, beneath a sandbox root, instead of one that is made and removed"},
 		},
 		Action: run,
@@ -54,13 +57,15 @@ func run(c *cli.Context) error {
 		return misused(c, "task: %s", err)
 	}
 	claim := wire.Claim{Task: c.String("task"), Sandbox: c.String("sandbox"), Cgroup: true}
-	for _, spec := range c.StringSlice("volume") {
-		use, err := parseUse(spec)
-		if err != nil {
-			return usageError{err}
-		}
-		claim.Volumes = append(claim.Volumes, use)
+	var err error
+	if claim.Volumes, err = usesOf(c); err != nil {
+		return err
 	}
+	as, err := runsAs(c, claim.Volumes)
+	if err != nil {
+		return err
+	}
+	claim.User = as.User
 	if err := checkPrivilege(); err != nil {
 		return selfFailed(err)
 	}
@@ -69,19 +74,30 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return selfFailed(err)
 	}
-	code, runErr := runTask(c.Context, api, task, c.Args().Slice())
+	as.Groups = groupsFor(task)
+	code, runErr := runTask(c.Context, api, task, as, c.Args().Slice())
 	release(api, task.ID, c.App.ErrWriter)
 	return exitAs(code, runErr)
 }
 
+// runsAs is as whom the command is run; the uses are mapped as --idmap says.
+func runsAs(c *cli.Context, uses []wire.Use) (as identity, err error) {
+	if c.IsSet("user") {
+		if as, err = findUser(c.String("user")); err != nil {
+			return as, misused(c, "%v", err)
+		}
+	}
+	return as, mapUses(c, uses, as.User)
+}
+
 // runTask starts the stage with the task's mounts and waits for its end.
-func runTask(ctx context.Context, api *client.Client, task wire.Task, command []string) (code int, err error) {
+func runTask(ctx context.Context, api *client.Client, task wire.Task, as identity, command []string) (code int, err error) {
 	mounts, paths, err := receive(ctx, api, task)
 	defer closeAll(mounts)
 	if err != nil {
 		return 0, err
 	}
-	stage := exec.Command("/proc/self/exe", stageArguments(task, identity{Groups: groupsFor(task)}, paths, command)...)
+	stage := exec.Command("/proc/self/exe", stageArguments(task, as, paths, command)...)
 	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
 	stage.ExtraFiles = mounts
 	stage.SysProcAttr = &syscall.SysProcAttr{}

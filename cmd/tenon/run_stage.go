@@ -175,5 +175,5 @@ func (s stage) environment() []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, "TENON_TASK="+s.task, "TENON_SANDBOX="+s.sandbox)
+	return append(s.as.environment(env), "TENON_TASK="+s.task, "TENON_SANDBOX="+s.sandbox)
 }

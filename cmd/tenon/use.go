@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/agent/wire"
 )
 
@@ -78,17 +79,21 @@ func modeWord(m resource.Mode) string {
 	return "rw"
 }
 
-// optionWords are options as people type them.
-func optionWords(m resource.Mode, noExec bool) string {
+// optionWords are options as people type them, and as whose the files are seen.
+func optionWords(m resource.Mode, noExec bool, as *volume.ID) string {
+	text := modeWord(m)
 	if noExec {
-		return modeWord(m) + "," + noExecWord
+		text += "," + noExecWord
 	}
-	return modeWord(m)
+	if as != nil {
+		text += ",as " + as.String()
+	}
+	return text
 }
 
-func optionsOf(a wire.Attachment) string { return optionWords(a.Mode, a.NoExec) }
+func optionsOf(a wire.Attachment) string { return optionWords(a.Mode, a.NoExec, a.As) }
 
 // useOf asks for just what is attached.
 func useOf(a wire.Attachment) wire.Use {
-	return wire.Use{Volume: a.Volume, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec}
+	return wire.Use{Volume: a.Volume, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, As: a.As}
 }

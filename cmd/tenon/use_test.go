@@ -70,7 +70,7 @@ func TestAUseThatIsWrittenInFullReadsBackTheSame(t *testing.T) {
 			Mode:   rapid.SampledFrom([]resource.Mode{resource.RW, resource.RO}).Draw(t, "mode"),
 		}
 		want.NoExec = rapid.Bool().Draw(t, "noexec")
-		spec := want.Volume + ":" + want.Path + ":" + optionWords(want.Mode, want.NoExec)
+		spec := want.Volume + ":" + want.Path + ":" + optionWords(want.Mode, want.NoExec, nil)
 		if got, err := parseUse(spec); err != nil || got != want {
 			t.Fatalf("parseUse(%q) = %+v, %v; want %+v", spec, got, err, want)
 		}

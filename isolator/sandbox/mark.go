@@ -95,8 +95,8 @@ func (r *Root) read(dir *os.File) (Mark, error) {
 
 // judge says whether a directory that was there before is marked as the task's. It fails
 // with ErrNotOurs unless it is, or is what a crash has left of Make before the mark: an
-// empty directory of root's.
-func (r *Root) judge(dir *os.File, task string) (marked bool, err error) {
+// empty directory of root's, or of the user that the sandbox is for.
+func (r *Root) judge(dir *os.File, task string, uid int) (marked bool, err error) {
 	m, err := r.read(dir)
 	switch {
 	case err != nil || m.Task == task:
@@ -108,7 +108,7 @@ func (r *Root) judge(dir *os.File, task string) (marked bool, err error) {
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return false, &fs.PathError{Op: "fstat", Path: dir.Name(), Err: err}
 	}
-	if st.Uid != 0 {
+	if st.Uid != 0 && int(st.Uid) != uid {
 		return false, fmt.Errorf("%w: a directory of user %d without the agent's mark", ErrNotOurs, st.Uid)
 	}
 	names, err := dir.Readdirnames(1)

@@ -125,7 +125,7 @@ func (r *Root) Unmount() error {
 // Make makes the sandbox of a task, <root>/<task>, with mode 0750, the given owner and
 // its mark, or gives these to one that it has made before. task is one name, boot the
 // kernel's. Anything else that lies there is ErrNotOurs and stays as it is, but for an
-// empty directory of root's: a Make that was interrupted leaves one.
+// empty directory of root's or of that owner's: a Make that was interrupted leaves one.
 //
 // Crash: nothing, an empty directory without its mark, or one with it; Make goes on. A
 // power cut may also take back all of it.
@@ -153,17 +153,19 @@ func (r *Root) make(m Mark, uid, gid int) error {
 	}
 	defer dir.Close()
 	if !made {
-		if _, err := r.judge(dir, m.Task); err != nil {
+		if _, err := r.judge(dir, m.Task, uid); err != nil {
 			return err
 		}
 	}
-	if err := r.write(dir, m); err != nil {
-		if made {
-			err = errors.Join(err, removeDir(r.dir, m.Task))
-		}
-		return err
+	// The mark is last: what has it has its owner and mode, too.
+	err = errors.Join(dir.Chown(uid, gid), dir.Chmod(taskMode))
+	if err == nil {
+		err = r.write(dir, m)
 	}
-	return errors.Join(dir.Chown(uid, gid), dir.Chmod(taskMode))
+	if err != nil && made {
+		err = errors.Join(err, removeDir(r.dir, m.Task))
+	}
+	return err
 }
 
 // Open opens an existing sandbox. task is the name of one that Make made, or the
@@ -211,7 +213,7 @@ func (r *Root) remove(ctx context.Context, task string) error {
 		return err
 	}
 	defer dir.Close()
-	marked, err := r.judge(dir, task)
+	marked, err := r.judge(dir, task, 0)
 	if err != nil {
 		return err
 	}
