@@ -177,6 +177,7 @@ var meaning = map[volume.StepKind]string{
 	volume.Unlimit:       "it is destroyed, and its project still has a limit",
 	volume.MakeSandbox:   "its sandbox is not there",
 	volume.MakeCgroup:    "its cgroup is not there",
+	volume.DoKill:        "it is to be killed",
 	volume.RemoveCgroup:  "it has ended, and its cgroup is still there",
 	volume.RemoveSandbox: "it has ended, and its sandbox is still there",
 	volume.DoAttach:      "it is not mounted",
