@@ -319,7 +319,7 @@ func (w *world) check(seed uint64) {
 				continue
 			}
 			mounts++
-			if m := w.k.Mounts[path.Join(t.Sandbox, a.Path)]; m.Volume != a.Volume || m.ReadOnly != (a.Mode == resource.RO) {
+			if m := w.k.Mounts[path.Join(t.Sandbox, a.Path)]; m.Volume != a.Volume || m.ReadOnly != (a.Mode == resource.RO) || m.NoExec != a.NoExec {
 				fail("%s: kernel has %+v", a.Unit(), m)
 			}
 		}

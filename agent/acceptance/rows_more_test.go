@@ -14,6 +14,8 @@ func mountRows() []row {
 			better: "a busy mount is refused with the process that keeps it, and taken where that is asked for"},
 		{id: "MT-07", elsewhere: []string{"agent/host.TestASandboxThatOutlivedItsRecordGoesAndAUsersDirectoryStays", "cmd/tenon.TestKilledAtEveryStepTheAgentConverges"}},
 		{id: "MT-09", elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes", "mount.TestAReadOnlyTreeIsNeverWritable"}},
+		{id: "MT-10", elsewhere: byGroup, better: ownersAlone},
+		{id: "MT-19", elsewhere: byGroup, better: ownersAlone},
 		{id: "MT-22", elsewhere: []string{"agent/host.TestAMountIsFoundWhereATaskHasMovedIt", "isolator/sandbox.TestRemoveIsRefusedWholeWhileAnythingIsMountedInside"},
 			better: "a mount is found wherever it was moved, and no sandbox is removed while one is inside"},
 		{id: "MT-23", elsewhere: []string{"mount.TestBothWaysOfLookingTellTheSame", "mount.TestLookupTellsWhatWasMounted", "mount.TestAtSeesAReadOnlyFilesystem",
@@ -24,7 +26,6 @@ func mountRows() []row {
 		missing(noImages, "MT-01", "MT-06", "MT-11", "MT-12"),
 		missing(noNested, "MT-03", "MT-13", "MT-14", "MT-15", "MT-16", "MT-17", "MT-18", "MT-20"),
 		missing(noQuota, "MT-08"),
-		missing(noOwners, "MT-10", "MT-19"),
 		missing("health checks are not built", "MT-21"),
 	)
 }
@@ -43,8 +44,19 @@ func pathRows() []row {
 	}
 }
 
+// byGroup are the tests in which users share a volume by a group of its own.
+var byGroup = []string{"agent/host.TestTwoUsersShareAVolumeByItsGroup", "cmd/tenon.TestScripts/user"}
+
+const ownersAlone = "a volume has its group from when it is made; an exclusive one is its owner's, and needs none"
+
 func gidRows() []row {
-	return missing(noOwners, "GI-01", "GI-02", "GI-03", "GI-04", "GI-05", "GI-06")
+	return slices.Concat([]row{
+		{id: "GI-01", elsewhere: []string{"agent/config.TestARangeOfGroupsThatCannotBeIsRefused", "cmd/tenon.TestScripts/own"}},
+		{id: "GI-02", elsewhere: byGroup, better: ownersAlone},
+		{id: "GI-05", elsewhere: []string{"agent/volume.TestGroupsThatCannotBeGivenAreRefused", "cmd/tenon.TestScripts/own"},
+			better: "the CREATE is refused, before there is a task"},
+		{id: "GI-06", elsewhere: byGroup, better: ownersAlone},
+	}, missing(noNested, "GI-03", "GI-04"))
 }
 
 func quotaRows() []row {

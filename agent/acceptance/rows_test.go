@@ -26,7 +26,6 @@ func unshown(w who, why string, ids []string) (all []row) {
 const (
 	noWire   = "the protocol between Mesos' masters and agents is not spoken yet"
 	noQuota  = "limits of size are not enforced yet"
-	noOwners = "volumes for tasks that are not root are not built yet"
 	noImages = "containers with root file systems of their own are not built yet"
 	noNested = "volumes of paths in sandboxes and on the host are not built yet"
 )
@@ -51,6 +50,7 @@ func volumeRows() []row {
 		{id: "PV-16", check: twoTasksOfOneRequest, elsewhere: []string{"agent/host.TestASharedVolumeInTwoSandboxes"}},
 		{id: "PV-18", each: usedAtTheSameTime},
 		{id: "PV-19", each: countedOnce},
+		{id: "PV-20", elsewhere: byGroup, better: ownersAlone},
 		{id: "PV-22", each: destroyedBesideOneInUse},
 		{id: "PV-23", each: destroyedAfterTheLastTask},
 		{id: "PV-24", each: oneAfterTheOther},
@@ -61,7 +61,6 @@ func volumeRows() []row {
 		{id: "PV-29", each: mayNotMake("dev")},
 	},
 		masters("an agent has no offers to take back", "PV-17"),
-		missing(noOwners, "PV-20"),
 		missing(noWire, "PV-12", "PV-21"),
 	)
 }

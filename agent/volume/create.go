@@ -80,10 +80,8 @@ func (o Create) apply(d *draft) error {
 	if f, bad := d.Fault(UnitOfDisk(disk.Key)); bad {
 		return refuse(ErrUnavailable, "create %s: disk %s is unavailable: %s", v.Name, DiskName(disk.Key), f.Reason)
 	}
-	if !o.NoGroup {
-		if err := d.giveGroup(v); err != nil {
-			return err
-		}
+	if err := d.giveGroup(v, o.NoGroup); err != nil {
+		return err
 	}
 	d.give(disk.Key, v.Reservations, -v.Size)
 	d.put(Change{Volume: v})

@@ -46,7 +46,7 @@ const (
 // giveGroup gives a shared volume that is to belong to root's group one of its own. A group is
 // used until nothing is left of its volume, and then rests as long as there are others: processes
 // of old keep their groups.
-func (d *draft) giveGroup(v *Volume) error {
+func (d *draft) giveGroup(v *Volume, ungrouped bool) error {
 	groups := d.Host.Groups
 	switch {
 	case groups == nil:
@@ -54,7 +54,7 @@ func (d *draft) giveGroup(v *Volume) error {
 	case groups.Contains(uint32(v.Owner.GID)):
 		return refuse(ErrInvalid, "create %s: group %d is one of volume_gid_range %s, from which shared volumes are given groups "+
 			"of their own; name no group, or one that is none of these", v.Name, v.Owner.GID, groups)
-	case !v.Shared || v.Owner.GID != 0:
+	case ungrouped || !v.Shared || v.Owner.GID != 0:
 		return nil
 	}
 	gid, found := groups.Next(d.lastGroup+1, func(gid uint32) bool {

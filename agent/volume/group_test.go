@@ -137,6 +137,7 @@ func TestGroupsThatCannotBeGivenAreRefused(t *testing.T) {
 		{name: "two for one", on: grouped(60), given: one[:1], ops: ops(create(shared(vol("b", 1, "web"))), create(shared(vol("c", 1, "web")))), kind: ErrInsufficient, words: "create web/c: no group is left"},
 		{name: "one of the range that is named", on: grouped(60), given: one[:1], ops: ops(owned(create(shared(vol("b", 1, "web"))), Owner{GID: 60})), kind: ErrInvalid, words: "group 60 is one of volume_gid_range [60]"},
 		{name: "one of the range for an exclusive volume", on: grouped(60), given: one[:1], ops: ops(owned(create(vol("b", 1, "web")), Owner{GID: 60})), kind: ErrInvalid, words: "group 60 is one of"},
+		{name: "one of the range for tasks that others start", on: grouped(60), given: one[:1], ops: ops(Create{Volume: shared(vol("b", 1, "web")), Owner: Owner{GID: 60}, NoGroup: true}), kind: ErrInvalid, words: "group 60 is one of"},
 		{name: "none is left, but the volume is there", on: grouped(60), given: one, ops: ops(create(shared(vol("a", 1, "web")))), kind: ErrExists, words: "is not unique"},
 	} {
 		t.Run(c.name, c.run)

@@ -58,7 +58,7 @@ func doctorCommand() *cli.Command {
 			socket := firstOf(global(c, "socket"), config.Default().Socket)
 			api := newClient(c)
 			found := examine(c.Context, cfg, socket, api.Status)
-			found.Findings = append(found.Findings, escapeFindings(c.Context, api)...)
+			found.Findings = append(append(found.Findings, escapeFindings(c.Context, api)...), outsiderFindings(c.Context, api)...)
 			if err := show(c, found, func(p *page) { p.findings(found) }); err != nil || found.Healthy {
 				return err
 			}

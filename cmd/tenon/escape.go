@@ -12,6 +12,7 @@ import (
 
 	"tenon/agent/client"
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/agent/wire"
 	"tenon/isolator/lease"
 	"tenon/isolator/quota"
@@ -37,13 +38,13 @@ func escapesOf(ctx context.Context, api *client.Client, disks []wire.Disk, way s
 	if len(open) == 0 {
 		return found, nil
 	}
-	on := disksOfVolumes{ctx: ctx, api: api, known: map[string]string{}}
+	find := volumesOnce(ctx, api)
 	for t, err := range api.AllTasks(ctx) {
 		if err != nil {
 			return found, err
 		}
 		if pid := firstOfTask(t, can); pid != 0 && slices.ContainsFunc(t.Attachments, func(a wire.Attachment) bool {
-			return a.Mode != resource.RO && open[on.find(string(a.UUID))]
+			return a.Mode != resource.RO && open[find(a.UUID).Disk]
 		}) {
 			found[t.ID] = pid
 		}
@@ -51,19 +52,15 @@ func escapesOf(ctx context.Context, api *client.Client, disks []wire.Disk, way s
 	return found, nil
 }
 
-// disksOfVolumes asks each volume's disk once.
-type disksOfVolumes struct {
-	ctx   context.Context //nolint:containedctx // it lives as long as the call
-	api   *client.Client
-	known map[string]string
-}
-
-func (d disksOfVolumes) find(id string) string {
-	if _, asked := d.known[id]; !asked {
-		v, _ := d.api.Volume(d.ctx, id) // one that is gone by now has no disk
-		d.known[id] = v.Disk
+// volumesOnce asks for each volume once; one that is gone by now has nothing.
+func volumesOnce(ctx context.Context, api *client.Client) func(id volume.UUID) wire.Volume {
+	known := map[volume.UUID]wire.Volume{}
+	return func(id volume.UUID) wire.Volume {
+		if _, asked := known[id]; !asked {
+			known[id], _ = api.Volume(ctx, string(id))
+		}
+		return known[id]
 	}
-	return d.known[id]
 }
 
 // firstOfTask is the first process of a task that could do something; 0 is none.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tenon/agent/client"
 	"tenon/agent/config"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
@@ -115,6 +117,27 @@ func outsiders(v wire.Volume, t wire.Task, pids []int) (told []string) {
 		}
 	}
 	return told
+}
+
+// outsiderFindings name processes that may not use a volume of their task for want of its group.
+func outsiderFindings(ctx context.Context, api *client.Client) (all []finding) {
+	const most = 10
+	find := volumesOnce(ctx, api)
+	for t, err := range api.AllTasks(ctx) {
+		if err != nil || len(all) >= most {
+			return all // that no agent answers is told already
+		}
+		for _, a := range t.Attachments {
+			if a.Group == 0 {
+				continue
+			}
+			v := find(a.UUID)
+			for _, text := range outsiders(v, t, livingOf(t)) {
+				all = append(all, finding{About: "volume " + v.Name, Level: note, Text: text})
+			}
+		}
+	}
+	return all
 }
 
 // needsGroup says whether a task sees a volume as it is, anywhere.

@@ -11,6 +11,7 @@ import (
 	"tenon/agent/config"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+	"tenon/isolator/lease"
 	"tenon/isolator/owner"
 	"tenon/mount/mounttest"
 )
@@ -71,6 +72,16 @@ func TestWhoLacksAGroupIsNamed(t *testing.T) {
 	told := outsiders(v, task, []int{out, start(62001, 61000), start(62009), os.Getpid()})
 	if len(told) != 1 || !strings.Contains(told[0], "of task alice may not use it: it is not in group 61000") {
 		t.Errorf("%q; want just process %d", told, out)
+	}
+	of, err := lease.OfProcess(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task.Lease = wire.Lease{PID: of.PID, Start: of.Start}
+	v.Name = "web/v"
+	api := answering(t, map[string]any{"/v1/tasks": wire.Tasks{Tasks: []wire.Task{task, {ID: "free"}}}, "/v1/volumes/u": v})
+	if all := outsiderFindings(t.Context(), api); len(all) != 1 || all[0].About != "volume web/v" || all[0].Level != note || all[0].Text != told[0] {
+		t.Errorf("the doctor tells %+v, want %q", all, told)
 	}
 	mapped := wire.Task{ID: "bob", Attachments: []wire.Attachment{{UUID: "u", As: &volume.ID{UID: 62001, GID: 62001}}}}
 	if told := outsiders(v, mapped, []int{out}); len(told) != 0 {
