@@ -226,7 +226,8 @@ func (a *Agent) first(ctx context.Context) error {
 	return nil
 }
 
-// followLeases releases tasks when their leases end.
+// followLeases releases tasks when their leases end, and looks at what is mounted in the namespace
+// of a process that has ended, which may be one of several of a task.
 func (a *Agent) followLeases(ctx context.Context) {
 	for {
 		select {
@@ -234,6 +235,11 @@ func (a *Agent) followLeases(ctx context.Context) {
 			return
 		case task := <-a.kernel.Lost():
 			a.enqueue(volume.UnitOfTask(task))
+			for at := range a.State().AttachmentsIn(task) {
+				if at.Via == volume.ByNamespace {
+					a.enqueue(at.Unit())
+				}
+			}
 		}
 	}
 }

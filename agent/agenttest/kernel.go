@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,7 +55,7 @@ type Kernel struct {
 	sync.Mutex
 	Pools     map[string]*Pool // by key of the disk
 	dirs      []string
-	Mounts    map[string]Mount  // by sandbox path joined with the container path
+	Mounts    map[string]Mount  // by sandbox path joined with the container path; see Inside
 	Sandboxes map[string]string // directories, with the boot in which an agent made it; "" is somebody else's
 	Cgroups   map[string]bool   // the value says whether processes are inside
 	Processes map[int]uint64    // start times by pid
@@ -134,10 +136,14 @@ func (k *Kernel) Reboot() {
 	}
 }
 
-// Exit ends a process that had claimed for a task, and says so to the agent.
+// Inside is the target of a mount in the mount namespace of a process: each has its own.
+func Inside(pid int, target string) string { return fmt.Sprint(pid, ":", target) }
+
+// Exit ends a process that had claimed for a task, or was attached to, and says so to the agent.
 func (k *Kernel) Exit(task string, pid int) {
 	k.Lock()
 	delete(k.Processes, pid)
+	maps.DeleteFunc(k.Mounts, func(target string, _ Mount) bool { return strings.HasPrefix(target, Inside(pid, "")) })
 	k.Unlock()
 	k.lost <- task
 }
@@ -236,7 +242,11 @@ func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volu
 		seen.Unreachable = "its task is not there"
 		return seen
 	}
-	m, mounted := k.Mounts[path.Join(t.Sandbox, a.Path)]
+	if start, alive := k.Processes[a.PID]; a.PID != 0 && (!alive || start != a.Start) {
+		seen.Ended = true
+		return seen
+	}
+	m, mounted := k.Mounts[targetOf(t, a)]
 	seen.Mounted = mounted && m.Volume == a.Volume
 	seen.Foreign = mounted && !seen.Mounted
 	seen.ReadOnly = m.ReadOnly
@@ -270,7 +280,14 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 	}
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
-	return k.doAttachment(s, s.InForce(a), path.Join(t.Sandbox, a.Path), step.Kind)
+	return k.doAttachment(s, s.InForce(a), targetOf(t, a), step.Kind)
+}
+
+func targetOf(t *volume.Task, a *volume.Attachment) string {
+	if a.PID != 0 {
+		return Inside(a.PID, t.Target(a))
+	}
+	return t.Target(a)
 }
 
 func (k *Kernel) acting(step volume.Step) {

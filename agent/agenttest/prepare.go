@@ -40,10 +40,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return o, nil
 	case volume.Attach:
 		o.At = k.Uptime
-		if o.Sandbox == "" {
-			o.Sandbox, o.Own = path.Join(Root, o.Task), true
-		}
-		return o, nil
+		return k.prepareAttach(s, o)
 	case volume.Create:
 		k.projects++
 		o.Project = k.projects
@@ -79,6 +76,35 @@ func (k *Kernel) prepareRelease(s *volume.State, o volume.Release) volume.Releas
 		o.Ended = !seen.Inside && (!seen.Claimant || t.Lease.PID == o.By)
 	}
 	return o
+}
+
+// prepareAttach knows tasks of one process, which has a mount namespace of its own if anything was
+// handed to the task.
+func (k *Kernel) prepareAttach(s *volume.State, o volume.Attach) (volume.Operation, error) {
+	t, known := s.Task(o.Task)
+	if o.Via == "" && o.In.PID == 0 {
+		o.Via = volume.ByPath
+		for a := range s.AttachmentsIn(o.Task) {
+			if a.Via == volume.ByDescriptor || a.Via == volume.ByNamespace {
+				o.In.PID = t.Lease.PID
+			}
+		}
+	}
+	if o.In.PID != 0 {
+		start, alive := k.Processes[o.In.PID]
+		if !alive {
+			return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.In.PID)}
+		}
+		o.Via, o.In.Start = volume.ByNamespace, start
+	}
+	switch {
+	case o.Sandbox != "":
+	case known:
+		o.Sandbox, o.Own = t.Sandbox, t.Own
+	case o.Via != volume.ByNamespace:
+		o.Sandbox, o.Own = path.Join(Root, o.Task), true
+	}
+	return o, nil
 }
 
 func (k *Kernel) measuring() {

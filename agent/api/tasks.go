@@ -134,12 +134,18 @@ func runs(st *volume.State, id string, since time.Time) bool {
 	return there && !t.Releasing && t.Since.Equal(since)
 }
 
-// attach mounts a volume beneath the task's sandbox.
+// attach mounts a volume where the task sees it: beneath its sandbox, or in the mount namespace
+// of one of its processes.
 func (s *Server) attach(c *call, request wire.Attach) (answer, error) {
-	op, err := request.Operation(c.PathValue("task"), volume.ByPath)
+	if c.peer.remote != "" && request.PID != 0 {
+		return answer{}, invalid("a process can only be named on the agent's own host, by its unix socket; " +
+			"elsewhere name the task alone")
+	}
+	op, err := request.Operation(c.PathValue("task"), "")
 	if err != nil {
 		return answer{}, err
 	}
+	op.UID = c.peer.uid
 	st, err := s.ask(c, op)
 	if err != nil {
 		return answer{}, err

@@ -48,12 +48,13 @@ type Host struct {
 	work     sync.WaitGroup
 
 	mu        sync.Mutex
-	watched   map[string]lease.Lease // by task, what leases watches; guarded by mu
-	seenAt    map[volume.Unit]uint64 // mounts that were seen at their targets; guarded by mu
-	strays    []mount.Info           // mounts of volumes that were nowhere near, at the start; guarded by mu
-	leftover  []volume.Leftover      // sandboxes of earlier boots that were there at the start, and may be still; guarded by mu
-	start     sync.Once              // guards the look around at the start
-	published map[volume.UUID]bool   // being made, and durably in live/; guarded by mu
+	watched   map[string]lease.Lease     // by task, what leases watches; guarded by mu
+	spaces    map[space]*mount.Namespace // of the processes that attachments name; guarded by mu
+	seenAt    map[volume.Unit]uint64     // mounts that were seen at their targets; guarded by mu
+	strays    []mount.Info               // mounts of volumes that were nowhere near, at the start; guarded by mu
+	leftover  []volume.Leftover          // sandboxes of earlier boots that were there at the start, and may be still; guarded by mu
+	start     sync.Once                  // guards the look around at the start
+	published map[volume.UUID]bool       // being made, and durably in live/; guarded by mu
 }
 
 // Open prepares the sandbox roots: each is made if it is missing, and becomes a private
@@ -86,7 +87,7 @@ func Open(o Options) (_ *Host, err error) {
 
 // newHost is one that has opened nothing yet.
 func newHost(o Options) *Host {
-	h := &Host{log: o.Log, projects: o.Projects, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{},
+	h := &Host{log: o.Log, projects: o.Projects, disks: map[string]*disk{}, watched: map[string]lease.Lease{}, published: map[volume.UUID]bool{}, seenAt: map[volume.Unit]uint64{}, spaces: map[space]*mount.Namespace{},
 		lost: make(chan string), done: make(chan struct{})}
 	for key, dir := range o.Disks {
 		h.disks[key] = &disk{dir: dir, make: key == "", mount: strings.HasPrefix(key, string(resource.SourceMount)+":"),
@@ -109,12 +110,12 @@ func (h *Host) openRoots(paths []string, open func(string) (*sandbox.Root, error
 // forward passes on whose lease may have ended; whoever looks and finds it held after
 // all has it watched again.
 func (h *Host) forward() {
-	for task := range h.leases.Lost() {
+	for key := range h.leases.Lost() {
 		h.mu.Lock()
-		delete(h.watched, task)
+		delete(h.watched, key)
 		h.mu.Unlock()
 		select {
-		case h.lost <- task:
+		case h.lost <- taskOf(key):
 		case <-h.done:
 		}
 	}
@@ -129,6 +130,9 @@ func (h *Host) Close() error {
 	}
 	h.work.Wait()
 	errs = append(errs, h.maps.Close())
+	for _, n := range h.spaces {
+		errs = append(errs, n.Close())
+	}
 	for _, r := range h.roots {
 		errs = append(errs, r.Close())
 	}
@@ -138,7 +142,7 @@ func (h *Host) Close() error {
 	return errors.Join(errs...)
 }
 
-// Lost yields tasks whose lease may have ended.
+// Lost yields tasks whose lease, or another process that an attachment names, may have ended.
 func (h *Host) Lost() <-chan string { return h.lost }
 
 // root finds the sandbox root that a path lies beneath, and the path beneath it.
@@ -172,11 +176,15 @@ func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation
 		return o, err
 	case volume.Attach:
 		o.At = lease.Now()
-		if t, ok := s.Task(o.Task); ok && o.Sandbox == "" {
-			o.Sandbox, o.Own = t.Sandbox, t.Own
-			return o, nil
-		}
-		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
+		return h.prepareAttach(s, o)
+	case volume.Detach:
+		var err error
+		o.In, err = h.finds(ctx, s, o.Task, o.Volume, o.Path)
+		return o, err
+	case volume.SetMode:
+		var err error
+		o.In, err = h.finds(ctx, s, o.Task, o.Volume, o.Path)
+		return o, err
 	case volume.Create:
 		return h.prepareCreate(s, o)
 	case volume.Launch:

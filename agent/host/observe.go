@@ -14,7 +14,7 @@ import (
 
 // Observe looks at a unit with a handful of system calls, whatever else there is. A task
 // that is looked at is watched from then on, as long as its lease lasts.
-func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
+func (h *Host) Observe(ctx context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
 	switch u.Kind {
 	case volume.DiskUnit:
 		h.start.Do(func() { h.lookAround(s); h.listOwn(s) })
@@ -36,11 +36,15 @@ func (h *Host) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen 
 		if t, ok := s.Task(u.Task); ok {
 			seen.Task, err = h.seeTask(t)
 			if err == nil && h.leases != nil {
-				err = h.watch(t, seen.Task)
+				err = errors.Join(h.watch(t, seen.Task), h.leaveUnused(s, t.ID))
 			}
 		}
 	case volume.AttachmentUnit:
-		if a, ok := s.Attachment(u); ok && (a.Via != volume.ByDescriptor || a.Gone) {
+		switch a, ok := s.Attachment(u); {
+		case !ok, a.Via == volume.ByDescriptor && !a.Gone:
+		case a.PID != 0:
+			seen.Attachment, err = h.seeInside(ctx, s, a)
+		default:
 			seen.Attachment, err = h.seeAttachment(s, a)
 		}
 	}

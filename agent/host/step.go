@@ -42,7 +42,7 @@ func (h *Host) do(ctx context.Context, s *volume.State, step volume.Step) error 
 	case volume.TaskUnit:
 		return h.doTask(ctx, s, step)
 	case volume.AttachmentUnit:
-		return h.doAttachment(s, step)
+		return h.doAttachment(ctx, s, step)
 	}
 	return fmt.Errorf("no unit for step %s", step.Kind)
 }
@@ -144,13 +144,16 @@ func (h *Host) doCgroup(t *volume.Task, kind volume.StepKind) error {
 	return g.Delete()
 }
 
-func (h *Host) doAttachment(s *volume.State, step volume.Step) error {
+func (h *Host) doAttachment(ctx context.Context, s *volume.State, step volume.Step) error {
 	a, ok := s.Attachment(step.Unit)
 	t, known := s.Task(step.Unit.Task)
 	if !ok || !known {
 		return unknown(step)
 	}
 	a = s.InForce(a)
+	if a.PID != 0 {
+		return h.doInside(ctx, s, t, a, step.Kind)
+	}
 	if step.Kind == volume.DoDetach {
 		return h.detach(t, a)
 	}

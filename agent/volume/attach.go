@@ -11,7 +11,8 @@ import (
 )
 
 // Use is one volume that a task wants, where and how. Path is relative to the task's
-// sandbox; empty, it is the container path that the volume was created with.
+// sandbox, or absolute where the mount is made in a namespace; empty, it is the container
+// path that the volume was created with.
 type Use struct {
 	Volume string // "role/id" or UUID
 	Path   string
@@ -38,26 +39,33 @@ type Claim struct {
 }
 
 // Attach gives one more volume to a task, or turns what it claimed into a mount. A task
-// that does not exist is made, without a lease but a time to live, with the sandbox given. Refused like
+// that does not exist is made with the sandbox given, and without a lease but a time to live,
+// unless a process is named: that one is its lease then, and it may have no sandbox. Refused like
 // Claim; an equal attachment changes nothing, one of another mode, NoExec or As is ErrExists.
 type Attach struct {
 	Task    string
 	Sandbox string // of a new task
 	Own     bool
 	Use
-	Via Via           // ByPath or ByDescriptor
+	Via Via           // ByPath, ByDescriptor or ByNamespace; empty until it is prepared, where the task sees it
 	TTL time.Duration // of a new task; one that is there must have the same, which is renewed. 0 says nothing
 	At  time.Duration // as of a Claim
+
+	// In is the process in whose mount namespace the mount is made. Named by PID, it was asked
+	// for, and becomes whole when the operation is prepared; the zero Process is any of the task.
+	In  Process
+	UID int // of whoever names the process: it has to be theirs, unless this is root
 }
 
-// Detach takes one volume of a task away; a task that neither a process nor a cgroup holds
-// ends with its last attachment. Lazy lets go of a mount although processes use it. Refused with
-// ErrNotFound, or ErrInUse where the mount lives in the task's own namespace.
+// Detach takes one volume of a task away; a task that neither a process nor a cgroup holds, or
+// that has no sandbox, ends with its last attachment. Lazy lets go of a mount although processes
+// use it. Refused with ErrNotFound, or ErrInUse where the mount was handed over and is not found.
 type Detach struct {
 	Task   string
 	Volume string // "role/id" or UUID
 	Path   string // empty: all of the volume's attachments in the task
 	Lazy   bool
+	In     Process // sees the mounts that were handed over; found out when the operation is prepared
 }
 
 // maxUses bounds the attachments of one task: placing one looks at all of them.
@@ -81,7 +89,7 @@ func (o Claim) apply(d *draft) error {
 		return err
 	}
 	for _, u := range o.Uses {
-		if err := d.use(o.Task, u, Claimed); err != nil {
+		if err := d.use(o.Task, u, Claimed, Process{}); err != nil {
 			return err
 		}
 	}
@@ -89,18 +97,18 @@ func (o Claim) apply(d *draft) error {
 }
 
 func (o Attach) apply(d *draft) error {
-	if o.Via != ByPath && o.Via != ByDescriptor {
-		return refuse(ErrInvalid, "attach by %q is by neither a path nor a descriptor", o.Via)
+	if err := o.check(); err != nil {
+		return err
 	}
 	if err := d.attachTo(o); err != nil {
 		return err
 	}
-	return d.use(o.Task, o.Use, o.Via)
+	return d.use(o.Task, o.Use, o.Via, o.In)
 }
 
 // attachTo makes the task of an attachment, or finds that it is there as it should be.
 func (d *draft) attachTo(o Attach) error {
-	lease := Lease{TTL: o.TTL}
+	lease := Lease{PID: o.In.PID, Start: o.In.Start, TTL: o.TTL}
 	if err := lease.begin(o.Task, o.At); err != nil {
 		return err
 	}
@@ -109,7 +117,7 @@ func (d *draft) attachTo(o Attach) error {
 	case !ok:
 		return d.addTask(&Task{ID: o.Task, Sandbox: o.Sandbox, Own: o.Own, Lease: lease, Since: d.env.Now})
 	case o.Sandbox != "" && o.Sandbox != t.Sandbox:
-		return refuse(ErrExists, "task %s has sandbox %s, not %s", t.ID, t.Sandbox, o.Sandbox)
+		return refuse(ErrExists, "task %s has sandbox %s, not %s", t.ID, orNone(t.Sandbox), o.Sandbox)
 	case o.TTL == 0:
 		return nil
 	case o.TTL != t.Lease.TTL:
@@ -129,7 +137,8 @@ func (d *draft) addTask(t *Task) error {
 	if err := resource.CheckID(t.ID); err != nil {
 		return invalid(err, "task")
 	}
-	if !path.IsAbs(t.Sandbox) || path.Clean(t.Sandbox) != t.Sandbox || t.Sandbox == "/" {
+	bare := t.Sandbox == "" && t.Lease.PID != 0 && !t.Own
+	if !bare && (!path.IsAbs(t.Sandbox) || path.Clean(t.Sandbox) != t.Sandbox || t.Sandbox == "/") {
 		return refuse(ErrInvalid, "task %s: sandbox %q must be an absolute, clean path", t.ID, t.Sandbox)
 	}
 	for _, p := range []string{t.Sandbox, t.Lease.Cgroup} {
@@ -149,7 +158,7 @@ func (d *draft) addTask(t *Task) error {
 			d.renew(old, t.Lease)
 			return nil
 		}
-		return refuse(ErrExists, "task %s exists since %s with sandbox %s", t.ID, old.Since.Format("2006-01-02 15:04:05"), old.Sandbox)
+		return refuse(ErrExists, "task %s exists since %s with sandbox %s", t.ID, old.Since.Format("2006-01-02 15:04:05"), orNone(old.Sandbox))
 	}
 	if other, taken := d.overlapping(t.Sandbox); taken {
 		return refuse(ErrExists, "task %s: sandbox %s overlaps that of task %s, %s", t.ID, t.Sandbox, other.ID, other.Sandbox)
@@ -158,8 +167,11 @@ func (d *draft) addTask(t *Task) error {
 	return nil
 }
 
-// overlapping finds a task whose sandbox is dir, above it or beneath it.
+// overlapping finds a task whose sandbox is dir, above it or beneath it; none for no sandbox.
 func (s *State) overlapping(dir string) (found *Task, ok bool) {
+	if dir == "" {
+		return nil, false
+	}
 	for up := dir; !ok && up != "/"; up = path.Dir(up) {
 		found, ok = s.sandbox.Get(&Task{Sandbox: up})
 	}
@@ -174,7 +186,7 @@ func (s *State) overlapping(dir string) (found *Task, ok bool) {
 }
 
 // use adds an attachment to a task that is there, or raises a claim.
-func (d *draft) use(task string, u Use, via Via) error {
+func (d *draft) use(task string, u Use, via Via, in Process) error {
 	t, _ := d.Task(task)
 	if err := t.ending(); err != nil {
 		return err
@@ -183,20 +195,20 @@ func (d *draft) use(task string, u Use, via Via) error {
 	if err != nil {
 		return err
 	}
-	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, NoExec: u.NoExec, As: u.As, Via: via, Since: d.env.Now}
+	a := &Attachment{Volume: v.UUID, Task: task, Path: u.Path, Mode: u.Mode, NoExec: u.NoExec, As: u.As, Via: via, Process: in, Since: d.env.Now}
 	if a.Path == "" {
 		a.Path = v.ContainerPath
 	}
 	if a.Mode == "" {
 		a.Mode = resource.RW
 	}
-	if err := checkUse(a); err != nil {
+	if err := checkUse(t, a); err != nil {
 		return err
 	}
 	if err := d.open(v, a); err != nil {
 		return err
 	}
-	return d.place(v, a)
+	return d.place(t, v, a)
 }
 
 // usable finds a volume that may be attached.
@@ -216,19 +228,9 @@ func (d *draft) usable(ref string) (*Volume, error) {
 	return v, nil
 }
 
-func checkUse(a *Attachment) error {
-	if a.Mode != resource.RW && a.Mode != resource.RO {
-		return refuse(ErrInvalid, "mode %q is neither RW nor RO", a.Mode)
-	}
-	if err := resource.CheckContainerPath(a.Path); err != nil {
-		return invalid(err, "task %s", a.Task)
-	}
-	return a.As.check("task " + a.Task + ": as")
-}
-
 // place adds a to the state unless it is there, something else is in its place, or an
 // exclusive volume has another holder.
-func (d *draft) place(v *Volume, a *Attachment) error {
+func (d *draft) place(t *Task, v *Volume, a *Attachment) error {
 	if old, ok := d.Attachment(a.Unit()); ok {
 		return d.again(v, old, a)
 	}
@@ -236,7 +238,7 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 		return err
 	}
 	for other := range d.AttachmentsIn(a.Task) {
-		switch collide := other.Path == a.Path || within(other.Path, a.Path) || within(a.Path, other.Path); {
+		switch collide := collide(t.Target(other), t.Target(a)); {
 		case collide && other.Gone:
 			return refuse(ErrPending, "task %s: %s collides with %s, where a volume is being detached", a.Task, a.Path, other.Path)
 		case collide:
@@ -256,22 +258,6 @@ func (d *draft) place(v *Volume, a *Attachment) error {
 	return nil
 }
 
-// roomFor makes sure that a task may have one attachment more, and would see it.
-func (d *draft) roomFor(a *Attachment) error {
-	n := 0
-	for other := range d.AttachmentsIn(a.Task) {
-		n++
-		if other.Via == ByDescriptor && a.Via == ByPath {
-			return refuse(ErrInvalid, "task %s has its volumes in a mount namespace of its own, "+
-				"where a mount at %s would not be seen", a.Task, a.Path)
-		}
-	}
-	if n >= maxUses {
-		return refuse(ErrInvalid, "task %s uses volumes at %d places already, which is all that a task may", a.Task, n)
-	}
-	return nil
-}
-
 // again meets an attachment that is there already: the same is done, a claim is raised.
 func (d *draft) again(v *Volume, old, a *Attachment) error {
 	where := fmt.Sprintf("volume %s in task %s at %s", v.Name, a.Task, a.Path)
@@ -282,14 +268,18 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 		return refuse(ErrExists, "%s is attached %s; set its mode, or detach it first", where, old.Mode)
 	case old.NoExec != a.NoExec || !old.As.same(a.As):
 		return refuse(ErrExists, "%s is attached %s; detach it first", where, old.otherwise(a))
+	case old.Via == ByNamespace && a.Via == ByNamespace && old.Process != a.Process:
+		return refuse(ErrExists, "%s is in the mount namespace of process %d; detach it first", where, old.PID)
 	case old.Via == a.Via || a.Via == Claimed:
 		d.touch(a.Unit())
 		return nil
+	case old.Via == Claimed && old.Process != (Process{}):
+		return refuse(ErrPending, "%s is being detached from the mount namespace of process %d", where, old.PID)
 	case old.Via != Claimed:
 		return refuse(ErrExists, "%s is attached by %s; detach it first", where, old.Via)
 	}
 	raised := *old
-	raised.Via = a.Via
+	raised.Via, raised.Process = a.Via, a.Process
 	d.put(Change{Attachment: &raised})
 	d.touch(a.Unit())
 	return nil
@@ -309,12 +299,13 @@ func (o Detach) apply(d *draft) error {
 		return notAttached(v, t, o.Path)
 	}
 	for _, a := range gone {
-		if a.Via == ByDescriptor {
-			return refuse(ErrInUse, "volume %s is mounted in the namespace of task %s itself and ends with it", v.Name, t.ID)
+		if a.Via == ByDescriptor && o.In == (Process{}) {
+			return refuse(ErrInUse, "volume %s is mounted in the namespace of task %s itself, by a descriptor, and ends with it: none of its processes has it at %s",
+				v.Name, t.ID, a.Path)
 		}
-		d.end(a, o.Lazy)
+		d.end(a.seenIn(o.In), o.Lazy)
 	}
-	if !t.Lease.named() && !d.uses(t) {
+	if (!t.Lease.named() || t.Sandbox == "") && !d.uses(t) {
 		d.endTask(t)
 	}
 	return nil

@@ -203,7 +203,9 @@ func (w *writer) copyTasks() {
 func (w *writer) putTask(t *Task) {
 	w.copyTasks()
 	w.tasks.Set(t)
-	w.sandbox.Set(t)
+	if t.Sandbox != "" {
+		w.sandbox.Set(t)
+	}
 }
 
 func (w *writer) copyAttachments() {
@@ -242,7 +244,9 @@ func (w *writer) dropTask(id string) {
 	if t, ok := w.Task(id); ok {
 		w.copyTasks()
 		w.tasks.Delete(t)
-		w.sandbox.Delete(t)
+		if t.Sandbox != "" {
+			w.sandbox.Delete(t)
+		}
 	}
 	w.clearFault(UnitOfTask(id))
 }

@@ -51,7 +51,7 @@ func (c Change) check() error {
 	case c.Volume != nil:
 		sound = c.Volume.sound()
 	case c.Task != nil:
-		sound = c.Task.ID != "" && c.Task.Sandbox != ""
+		sound = c.Task.sound()
 	case c.Attachment != nil:
 		sound = c.Attachment.sound()
 	case c.Drop != nil:
@@ -89,8 +89,16 @@ func (v *Volume) soundBack() bool {
 	return len(v.Back) == 0 || left == 0
 }
 
+// sound says whether it has an id, and a sandbox unless a process is all that it has.
+func (t *Task) sound() bool {
+	bare := !t.Own && (t.Lease.PID != 0 || t.Releasing)
+	return t.ID != "" && (t.Sandbox != "" || bare)
+}
+
 func (a *Attachment) sound() bool {
-	known := a.Via == Claimed || a.Via == ByPath || a.Via == ByDescriptor
+	known := a.Via == Claimed || a.Via == ByPath || a.Via == ByDescriptor || a.Via == ByNamespace
+	inside := a.PID != 0 && a.Start != 0
+	known = known && (a.Via == ByNamespace && inside || a.Via == Claimed || a.Via != ByNamespace && !inside)
 	return known && (a.Mode == resource.RW || a.Mode == resource.RO) && a.Volume != "" && a.Task != "" && a.Path != ""
 }
 

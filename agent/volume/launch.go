@@ -50,5 +50,5 @@ func (d *draft) launchWith(task string, r resource.Resource) error {
 	if !ok {
 		return refuse(ErrNotFound, "launch %s: %s is required by the task, and there is no such volume", task, r)
 	}
-	return d.use(task, Use{Volume: string(v.UUID), Path: r.Disk.Volume.ContainerPath, Mode: r.Disk.Volume.Mode}, ByPath)
+	return d.use(task, Use{Volume: string(v.UUID), Path: r.Disk.Volume.ContainerPath, Mode: r.Disk.Volume.Mode}, ByPath, Process{})
 }

@@ -9,13 +9,14 @@ import (
 // SetMode makes a volume read-only for a task that runs, or writable again, without
 // detaching it: at Path, or everywhere in the task. Making it read-only waits for nobody: it
 // fails with ErrBusy while a file is open for writing, and the mode stays what it was.
-// Refused with ErrInvalid, ErrNotFound, ErrPending, or ErrInUse: where the mount lives in
-// the task's own namespace, or another task has what the volume allows of writers.
+// Refused with ErrInvalid, ErrNotFound, ErrPending, or ErrInUse: where the mount was handed
+// over and is not found, or another task has what the volume allows of writers.
 type SetMode struct {
 	Task   string
 	Volume string // "role/id" or UUID
 	Path   string // empty: all of the volume's attachments in the task
 	Mode   resource.Mode
+	In     Process // sees the mounts that were handed over; found out when the operation is prepared
 }
 
 // Name is "set-mode".
@@ -38,7 +39,7 @@ func (o SetMode) apply(d *draft) error {
 		return notAttached(v, t, o.Path)
 	}
 	for _, a := range uses {
-		if err := d.setMode(v, a, o.Mode); err != nil {
+		if err := d.setMode(v, a, o); err != nil {
 			return err
 		}
 	}
@@ -62,20 +63,21 @@ func notAttached(v *Volume, t *Task, path string) error {
 	return refuse(ErrNotFound, "volume %s is not attached to task %s%s", v.Name, t.ID, path)
 }
 
-func (d *draft) setMode(v *Volume, a *Attachment, mode resource.Mode) error {
+func (d *draft) setMode(v *Volume, a *Attachment, o SetMode) error {
 	where := fmt.Sprintf("volume %s in task %s at %s", v.Name, a.Task, a.Path)
 	switch {
 	case a.Gone:
 		return refuse(ErrPending, "%s is being detached", where)
-	case a.Mode != mode && a.Via == ByDescriptor:
-		return refuse(ErrInUse, "%s is mounted in the namespace of the task itself, where its mode stays what it is", where)
+	case a.Mode != o.Mode && a.Via == ByDescriptor && o.In == (Process{}):
+		return refuse(ErrInUse, "%s is mounted in the namespace of the task itself, by a descriptor, and none of the task's processes has it there; "+
+			"its mode stays what it is", where)
 	}
 	d.touch(a.Unit())
-	if a.Mode == mode {
+	if a.Mode == o.Mode {
 		return nil
 	}
-	other := *a
-	other.Mode = mode
+	other := *a.seenIn(o.In)
+	other.Mode = o.Mode
 	if err := d.mayWrite(v, &other); err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ type Lease struct {
 // Task is a group of processes that uses volumes and has a sandbox.
 type Task struct {
 	ID        string    `json:"id"`
-	Sandbox   string    `json:"sandbox"`        // absolute path of its directory
+	Sandbox   string    `json:"sandbox"`        // absolute path of its directory; empty where all its uses are by namespace
 	Own       bool      `json:"own,omitempty"`  // the agent makes and removes the sandbox
 	User      *ID       `json:"user,omitempty"` // whose the sandbox is that the agent makes; nil is root
 	Lease     Lease     `json:"lease"`
@@ -181,26 +181,35 @@ type Via string
 
 // A claim announces a use and holds the volume, nothing is mounted. A path is a mount
 // that the agent makes beneath the sandbox. A descriptor is a mount that was handed
-// over: it lives in the task's own namespace and ends with the task.
+// over: it lives in the task's own namespace and ends with the task. A namespace is that of
+// a running process, in which the agent makes the mount: it ends with the namespace.
 const (
 	Claimed      Via = "claim"
 	ByPath       Via = "path"
 	ByDescriptor Via = "descriptor"
+	ByNamespace  Via = "namespace"
 )
+
+// Process is one process of this boot, whoever has its number next. The zero Process is none.
+type Process struct {
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"` // clock ticks after boot: field 22 of /proc/PID/stat
+}
 
 // Attachment is one use of a volume by a task at one place of its sandbox. The tasks
 // of a volume's attachments are its holders.
 type Attachment struct {
-	Volume UUID          `json:"volume"`
-	Task   string        `json:"task"`
-	Path   string        `json:"path"` // container_path, relative to the sandbox
-	Mode   resource.Mode `json:"mode"`
-	NoExec bool          `json:"no_exec,omitempty"` // no program on it can be run
-	As     *ID           `json:"as,omitempty"`      // as whose the task sees what is the volume's owner's; nil is as it is
-	Via    Via           `json:"via"`
-	Since  time.Time     `json:"since"`
-	Gone   bool          `json:"gone,omitempty"` // tombstone: to be detached
-	Lazy   bool          `json:"lazy,omitempty"` // detach although it is busy
+	Volume  UUID          `json:"volume"`
+	Task    string        `json:"task"`
+	Path    string        `json:"path"` // container_path, relative to the sandbox; ByNamespace, also absolute: beneath the root of the process
+	Mode    resource.Mode `json:"mode"`
+	NoExec  bool          `json:"no_exec,omitempty"` // no program on it can be run
+	As      *ID           `json:"as,omitempty"`      // as whose the task sees what is the volume's owner's; nil is as it is
+	Via     Via           `json:"via"`
+	Process               // in whose mount namespace it is; of a claim, in which what it was is still to be unmounted
+	Since   time.Time     `json:"since"`
+	Gone    bool          `json:"gone,omitempty"` // tombstone: to be detached
+	Lazy    bool          `json:"lazy,omitempty"` // detach although it is busy
 }
 
 // Fault is what keeps a unit from being what it should be. It is observed, never stored.

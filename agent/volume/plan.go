@@ -92,6 +92,10 @@ type SeenAttachment struct {
 	Foreign     bool   // something else is mounted there
 	ReadOnly    bool   // the mount is
 	Moved       string // where the mount is by now, if not at the target
+
+	// Of one in the mount namespace of a process.
+	Ended  bool    // that process has, and no other one of the task has the mount
+	Living Process // has the mount, where the one that is recorded has ended
 }
 
 // Seen is what was observed of one unit: the field that goes with the unit's kind.
@@ -230,22 +234,26 @@ func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 }
 
 // planAttachment says what is missing for an attachment. The agent makes only mounts
-// beneath a sandbox: a claim has none, and a descriptor's is placed by the task and
-// ends with its namespace. What is left where an attachment was goes with it, however
+// beneath a sandbox, and in the namespaces of processes that live: a claim has none, and a
+// descriptor's is placed by the task and ends with its namespace. What is left where an attachment was goes with it, however
 // it came there, and so does what is left of one that is a claim again. early says that the
 // volume is still being made.
 func planAttachment(a *Attachment, seen SeenAttachment, early bool) []Step {
-	steps := stepsFor(a.Unit())
+	steps, made := stepsFor(a.Unit()), a.Via == ByPath || a.Via == ByNamespace
 	switch {
-	case seen.Unreachable != "" || seen.Foreign:
+	case seen.Unreachable != "" || seen.Foreign || seen.Ended:
 		return nil
+	case seen.Living != (Process{}):
+		return nil // through which all else goes, once it is recorded
+	case seen.Mounted && a.PID != 0 && (a.Gone || a.Via == Claimed):
+		return steps(DoDetach) // its mount point is the task's
 	case seen.Mounted && (a.Gone || a.Via == Claimed):
 		return steps(DoDetach, Clear)
 	case seen.Point && a.Gone && a.Via != Claimed:
 		return steps(Clear)
-	case seen.Mounted && !a.Gone && a.Via == ByPath && seen.ReadOnly != (a.Mode == resource.RO):
+	case seen.Mounted && !a.Gone && made && seen.ReadOnly != (a.Mode == resource.RO):
 		return steps(Flip)
-	case !seen.Mounted && !a.Gone && a.Via == ByPath && !early:
+	case !seen.Mounted && !a.Gone && made && !early:
 		return steps(DoAttach)
 	}
 	return nil

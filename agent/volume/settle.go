@@ -153,15 +153,23 @@ func (t *Task) ended(seen SeenTask) bool {
 func settleAttachment(s *State, a *Attachment, seen SeenAttachment, now time.Time) []Change {
 	u := a.Unit()
 	switch {
-	case seen.Unreachable != "" && (a.Gone || a.Via == ByPath):
+	case seen.Living != (Process{}):
+		through := *a
+		through.Process = seen.Living
+		return append(s.sound(u), Change{Attachment: &through})
+	case seen.Unreachable != "" && (a.Gone || a.Via == ByPath || a.PID != 0):
 		return s.Faulty(u, ErrFailed, seen.Unreachable, now)
-	case a.Gone && !seen.Mounted:
+	case a.Via == Claimed && a.PID != 0 && !a.Gone && !seen.Mounted:
+		claim := *a
+		claim.Process = Process{}
+		return append(s.sound(u), Change{Attachment: &claim})
+	case a.Gone && !seen.Mounted, seen.Ended:
 		return []Change{{Drop: &Drop{Volume: a.Volume, Task: a.Task, Path: a.Path}}}
-	case a.Via != ByPath:
+	case a.Via != ByPath && a.Via != ByNamespace:
 		return s.sound(u)
 	case !a.Gone && seen.Foreign:
 		return s.Faulty(u, ErrExists, "something else is mounted at "+a.Path, now)
-	case !a.Gone && seen.Moved != "":
+	case !a.Gone && seen.Moved != "" && a.Via == ByPath: // in its own namespace a task may do that
 		return s.Faulty(u, ErrFailed, fmt.Sprintf("whoever can write to the sandbox has moved its mount point to %s", seen.Moved), now)
 	}
 	return s.sound(u)

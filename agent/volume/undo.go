@@ -246,8 +246,11 @@ func undoAttachment(before, now *State, u Unit) []Change {
 		if *old == *a {
 			return nil
 		}
-		claim := *old
-		return []Change{{Attachment: &claim}}
+		was := *old
+		if was.Process = a.Process; was.Via == ByDescriptor && a.Via == ByNamespace {
+			was.Via = ByNamespace // its mode may have been changed, and is to be changed back
+		}
+		return []Change{{Attachment: &was}}
 	}
 	end := *a
 	end.Gone = true

@@ -116,7 +116,7 @@ type Holder struct {
 	Task    string        `json:"task"`
 	PID     int           `json:"pid,omitempty"` // of the process that claimed, where one is known
 	Mode    resource.Mode `json:"mode"`          // RW where any of its uses is
-	Via     volume.Via    `json:"via"`           // claim, path or descriptor
+	Via     volume.Via    `json:"via"`           // claim, path, descriptor or namespace
 	Since   time.Time     `json:"since"`
 	Targets []string      `json:"targets"` // paths in its sandbox
 }

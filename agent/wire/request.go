@@ -49,10 +49,12 @@ type Use struct {
 	As     *volume.ID    `json:"as,omitempty"`      // as whose files of the volume's owner appear; none is as they are
 }
 
-// Attach asks for one volume to be mounted for a task.
+// Attach asks for one volume to be mounted for a task: beneath its sandbox, or in the mount
+// namespace of a process that runs, where an absolute path is beneath the root of that process.
 type Attach struct {
 	Use
-	Sandbox string `json:"sandbox,omitempty"` // of a new task; none: the agent makes one
+	Sandbox string `json:"sandbox,omitempty"` // of a new task; none: the agent makes one, unless a process is named
+	PID     int    `json:"pid,omitempty"`     // of that process; none: the agent knows how the task sees its volumes
 	TTL     string `json:"ttl,omitempty"`     // of a new task, as "10m"; one that is there must have the same, and is renewed
 }
 
@@ -213,11 +215,16 @@ func (c Claim) Operation(peer int) (volume.Claim, error) {
 	return op, nil
 }
 
-// Operation is what the agent has to do for the request.
+// Operation is what the agent has to do for the request; the empty via leaves the way to it.
 func (a Attach) Operation(task string, via volume.Via) (volume.Attach, error) {
-	op := volume.Attach{Task: task, Sandbox: a.Sandbox, Use: volume.Use(a.Use), Via: via}
-	if a.Volume == "" {
+	op := volume.Attach{Task: task, Sandbox: a.Sandbox, Use: volume.Use(a.Use), Via: via, In: volume.Process{PID: a.PID}}
+	switch {
+	case a.Volume == "":
 		return op, errNoVolume()
+	case a.PID < 0:
+		return op, refuse("pid %d is no process", a.PID)
+	case a.PID > 0 && via != "":
+		return op, refuse("a mount that is handed over as a descriptor needs no pid")
 	}
 	var err error
 	op.TTL, err = ttlOf(a.TTL)

@@ -10,7 +10,7 @@ import (
 // Task is a group of processes that uses volumes.
 type Task struct {
 	ID          string       `json:"id"`
-	Sandbox     string       `json:"sandbox"`        // absolute path of its directory
+	Sandbox     string       `json:"sandbox"`        // absolute path of its directory; empty where it lives by a process and needs none
 	Own         bool         `json:"own"`            // the agent made the sandbox and removes it
 	User        *volume.ID   `json:"user,omitempty"` // whose the sandbox is that the agent made; none is root
 	Lease       Lease        `json:"lease"`
@@ -27,11 +27,12 @@ type Attachment struct {
 	Volume    string        `json:"volume"` // role/id
 	UUID      volume.UUID   `json:"uuid"`
 	Task      string        `json:"task"`
-	Path      string        `json:"path"` // relative to the sandbox
+	Path      string        `json:"path"` // relative to the sandbox; by namespace, also absolute
 	Mode      resource.Mode `json:"mode"`
 	NoExec    bool          `json:"no_exec,omitempty"` // no program on it can be run
 	As        *volume.ID    `json:"as,omitempty"`      // as whose files of the volume's owner appear; none is as they are
-	Via       volume.Via    `json:"via"`               // claim, path or descriptor
+	Via       volume.Via    `json:"via"`               // claim, path, descriptor or namespace
+	PID       int           `json:"pid,omitempty"`     // by namespace: a process that is in it
 	Group     uint32        `json:"group,omitempty"`   // the volume's own, which processes need to have that use it; none with as
 	Since     time.Time     `json:"since"`
 	Detaching bool          `json:"detaching"`
@@ -75,7 +76,7 @@ func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 // AttachmentOf tells all about one attachment of s.
 func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 	w := Attachment{
-		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, As: a.As, Via: a.Via, Since: a.Since,
+		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, As: a.As, Via: a.Via, PID: a.PID, Since: a.Since,
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
 	w.Closed = s.InForce(a).Mode != a.Mode && a.Via == volume.ByPath

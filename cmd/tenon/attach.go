@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -16,20 +17,25 @@ func attachCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "attach",
 		Usage: "mount volumes beneath a task's sandbox",
-		Description: "For launchers that start their task themselves. The volumes stay until they are detached or\n" +
-			"the task is released. A task that is not there is made. A use is NAME[:PATH][:OPTIONS]:\n" +
-			"the volume, where in the sandbox, and how: rw (the default) or ro, and noexec, as in ro,noexec.\n" +
-			"--mode changes what is attached already.\n\n" +
+		Description: "For launchers that start their task themselves, and for tasks that run. The volumes stay until\n" +
+			"they are detached or the task ends. A task that is not there is made. A use is\n" +
+			"NAME[:PATH][:OPTIONS]: the volume, where in the sandbox, and how: rw (the default) or ro, and\n" +
+			"noexec, as in ro,noexec. --mode changes what is attached already.\n\n" +
+			"With --pid the volume appears, without a restart, in the mount namespace of that process, which\n" +
+			"must not be the host's: at an absolute PATH, made if need be, beneath the root of the process. A\n" +
+			"task that is made so lives as long as the process. For a task of tenon run no --pid is needed.\n\n" +
 			"EXAMPLES:\n   tenon attach --task alice --volume web/data\n" +
 			"   tenon attach --task bob --volume web/data:shared:ro --volume web/private:mine --sandbox /var/lib/tenon/sandboxes/bob\n" +
 			"   tenon attach --task carol --volume web/data --ttl 10m\n" +
-			"   tenon attach --task alice --volume web/data --mode ro",
+			"   tenon attach --task alice --volume web/data --mode ro\n" +
+			"   tenon attach --task shell --pid 4711 --volume web/data:/mnt/data",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringSliceFlag{Name: "volume", Usage: "mount a volume: `USE`; may be repeated", Required: true},
 			&cli.StringFlag{Name: "sandbox", Usage: "`DIR` of a new task, beneath a sandbox root", DefaultText: "one that is made and removed"},
 			&cli.StringFlag{Name: "ttl", Usage: "hold a new task for `TIME`, as 90s or 12h, and again from each tenon task renew on", DefaultText: "until it is released"},
 			idmapFlag("UID:GID"),
+			&cli.IntFlag{Name: "pid", Usage: "mount in the mount namespace of process `PID`", DefaultText: "where the task sees its volumes"},
 			&cli.StringFlag{Name: "mode", Usage: "make what is attached already `ro` or rw, under the running task"},
 		},
 		Action: attach,
@@ -64,6 +70,9 @@ func attach(c *cli.Context) error {
 	if err := resource.CheckID(id); err != nil {
 		return misused(c, "task: %s", err)
 	}
+	if c.IsSet("pid") && (c.Int("pid") <= 0 || c.IsSet("mode")) {
+		return misused(c, "--pid is the number of the process to attach to, and not for --mode")
+	}
 	if c.IsSet("mode") {
 		return setModes(c, api, id, uses)
 	}
@@ -79,7 +88,7 @@ func attach(c *cli.Context) error {
 	}
 	return show(c, task, func(p *page) {
 		for _, a := range made {
-			p.line("%s  %s %s", filepath.Join(task.Sandbox, a.Path), clean(a.Volume), optionsOf(a))
+			p.line("%s  %s %s", placeOf(task, a), clean(a.Volume), optionsOf(a))
 			if a.Group != 0 {
 				p.line("   its processes need group %d, or be root's", a.Group)
 			}
@@ -107,6 +116,18 @@ func mapUses(c *cli.Context, uses []wire.Use, as *volume.ID) error {
 	return nil
 }
 
+// placeOf is where a volume is mounted, and for whom if not for all of the host.
+func placeOf(task wire.Task, a wire.Attachment) string {
+	at := a.Path
+	if !filepath.IsAbs(at) {
+		at = filepath.Join(task.Sandbox, at)
+	}
+	if a.PID != 0 {
+		return fmt.Sprintf("%s of process %d", clean(at), a.PID)
+	}
+	return clean(at)
+}
+
 // setModes flips volumes that are attached, one after the other.
 func setModes(c *cli.Context, api *client.Client, id string, uses []wire.Use) error {
 	mode := resource.Mode(strings.ToUpper(c.String("mode")))
@@ -130,7 +151,7 @@ func setModes(c *cli.Context, api *client.Client, id string, uses []wire.Use) er
 // attachAll attaches one after the other. Where one is refused, those before it stay.
 func attachAll(c *cli.Context, api *client.Client, id string, uses []wire.Use) (made []wire.Attachment, err error) {
 	for _, use := range uses {
-		a, err := api.Attach(c.Context, id, wire.Attach{Use: use, Sandbox: c.String("sandbox"), TTL: c.String("ttl")})
+		a, err := api.Attach(c.Context, id, wire.Attach{Use: use, Sandbox: c.String("sandbox"), TTL: c.String("ttl"), PID: c.Int("pid")})
 		if err != nil {
 			for _, a := range made {
 				hint(c, "%s is attached already", clean(a.Volume))
@@ -148,7 +169,7 @@ func detachCommand() *cli.Command {
 		Usage: "take a volume away from a task",
 		Description: "Without a path, from everywhere in the task's sandbox. A task that attach made ends with its\n" +
 			"last volume. While a process uses the mount, it is detaching: exit code 6, and it happens when that\n" +
-			"one lets go, or at once with --lazy.\n\nEXAMPLES:\n   tenon detach --task alice --volume web/data\n   tenon detach --task alice --volume web/data:data --lazy",
+			"one lets go, or at once with --lazy. It may be one that was attached under the running task.\n\nEXAMPLES:\n   tenon detach --task alice --volume web/data\n   tenon detach --task alice --volume web/data:data --lazy",
 		Flags: []cli.Flag{
 			taskFlag(),
 			&cli.StringFlag{Name: "volume", Usage: "`NAME[:PATH]` of the volume", Required: true},

@@ -133,7 +133,7 @@ func describeChange(c volume.Change) string {
 	case c.Volume != nil:
 		return fmt.Sprintf("volume      %s %s %s, %s", clean(c.Volume.Name.String()), c.Volume.Phase, sizeText(c.Volume.Size.Bytes()), c.Volume.UUID)
 	case c.Task != nil:
-		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), wordIf(c.Task.Releasing, "releasing"), clean(c.Task.Sandbox))
+		return fmt.Sprintf("task        %s%s in %s", clean(c.Task.ID), wordIf(c.Task.Releasing, "releasing"), orDash(clean(c.Task.Sandbox)))
 	case c.Attachment != nil:
 		a := c.Attachment
 		return fmt.Sprintf("attachment  %s%s of %s at %s, %s by %s", clean(a.Task), wordIf(a.Gone, "detaching"), a.Volume, clean(a.Path), optionWords(a.Mode, a.NoExec, a.As), a.Via)

@@ -177,7 +177,9 @@ func supervise(stage *exec.Cmd) (int, error) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
-	if err := stage.Start(); err != nil {
+	err := stage.Start()
+	closeAll(stage.ExtraFiles) // a mount that this process had open too could not be detached from the task
+	if err != nil {
 		return 0, notStarted(err)
 	}
 	done := make(chan error, 1)

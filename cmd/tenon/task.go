@@ -54,7 +54,7 @@ func (p *page) tasks(list []wire.Task) {
 		}
 		slices.Sort(uses)
 		rows = append(rows, []string{
-			clean(t.ID), p.state(stateOf(t)), orDash(strings.Join(uses, ", ")), heldBy(t), p.age(t.Since), clean(t.Sandbox),
+			clean(t.ID), p.state(stateOf(t)), orDash(strings.Join(uses, ", ")), heldBy(t), p.age(t.Since), orDash(clean(t.Sandbox)),
 		})
 	}
 	p.table([]column{{"task", false}, {"state", false}, {"volumes", false}, {"held by", false}, {"age", true}, {"sandbox", false}}, rows)
