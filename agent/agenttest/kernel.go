@@ -136,9 +136,6 @@ func (k *Kernel) Reboot() {
 	}
 }
 
-// Inside is the target of a mount in the mount namespace of a process: each has its own.
-func Inside(pid int, target string) string { return fmt.Sprint(pid, ":", target) }
-
 // Exit ends a process that had claimed for a task, or was attached to, and says so to the agent.
 func (k *Kernel) Exit(task string, pid int) {
 	k.Lock()
@@ -281,13 +278,6 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
 	return k.doAttachment(s, s.InForce(a), targetOf(t, a), step.Kind)
-}
-
-func targetOf(t *volume.Task, a *volume.Attachment) string {
-	if a.PID != 0 {
-		return Inside(a.PID, t.Target(a))
-	}
-	return t.Target(a)
 }
 
 func (k *Kernel) acting(step volume.Step) {

@@ -128,3 +128,13 @@ func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) 
 	}
 	return os.Open(os.TempDir())
 }
+
+// Inside is the target of a mount in the mount namespace of a process: each has its own.
+func Inside(pid int, target string) string { return fmt.Sprint(pid, ":", target) }
+
+func targetOf(t *volume.Task, a *volume.Attachment) string {
+	if a.PID != 0 {
+		return Inside(a.PID, t.Target(a))
+	}
+	return t.Target(a)
+}
