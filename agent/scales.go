@@ -148,6 +148,10 @@ func (a *Agent) measureNow(ctx context.Context, id volume.UUID) {
 func (a *Agent) follows(changes []volume.Change) {
 	for _, c := range changes {
 		switch {
+		case c.Notice != nil && len(c.Notice.Killed) > 0:
+			a.log.Warn("tasks killed for a volume that holds more than its size", "volume", a.nameOf(c.Notice.Volume), "task", c.Notice.Killed)
+		case c.Task != nil:
+			a.enqueue(volume.UnitOfTask(c.Task.ID))
 		case c.Notice != nil && c.Notice.Over:
 			a.log.Warn("volume holds more than its size", "volume", a.nameOf(c.Notice.Volume), "bytes", c.Notice.Used)
 		case c.Notice != nil:

@@ -277,6 +277,17 @@ func TestWritersOfAnExceededVolumeAreReadOnlyUntilItIsWithinAgain(t *testing.T) 
 	})
 }
 
+func TestWritersOfAnExceededVolumeAreKilledWhereThatFollows(t *testing.T) {
+	weighing(t, volume.KillWriters, func(t *testing.T, s *scales) {
+		s.must(t, volume.Claim{Task: "doomed", Cgroup: true, Uses: []volume.Use{{Volume: "web/a", Path: "p"}}})
+		s.holds(t, "a", 65)
+		pass(time.Minute)
+		if _, there := s.State().Task("doomed"); there || !s.readOnly(t) {
+			t.Errorf("the task that can be killed is there: %v, the other one read-only: %v", there, s.readOnly(t))
+		}
+	})
+}
+
 func TestAGrownVolumeIsMeasuredAtOnceAndWritableAgain(t *testing.T) {
 	weighing(t, volume.MakeReadOnly, func(t *testing.T, s *scales) {
 		s.holds(t, "a", 100)

@@ -79,7 +79,7 @@ type Config struct {
 	SoftQuotaInterval time.Duration
 
 	// OnExceed is what follows when such a volume holds more than its size and says nothing
-	// itself: "report" or "readonly".
+	// itself: "report", "readonly" or "kill".
 	OnExceed string
 
 	// CgroupParent is the cgroup, as a path from the hierarchy's root, in which the

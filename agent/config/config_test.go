@@ -244,7 +244,7 @@ func TestAnInvalidConfigurationIsRefusedWithTheReason(t *testing.T) {
 		"a walk that never ends": {func(c *config.Config) { c.SoftQuotaInterval = time.Millisecond },
 			[]string{"soft_quota_interval: 1ms is neither 0s nor between 1s and 24h0m0s"}},
 		"nothing that may follow": {func(c *config.Config) { c.OnExceed = "weep" },
-			[]string{`on_exceed: "weep" is none of [report readonly]`}},
+			[]string{`on_exceed: "weep" is none of [report readonly kill]`}},
 		"a timeout that ends every call": {func(c *config.Config) { c.RequestTimeout = time.Millisecond },
 			[]string{"request_timeout: 1ms is not between 1s and 1h0m0s"}},
 	} {

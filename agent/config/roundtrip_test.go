@@ -89,7 +89,7 @@ func draw(rt *rapid.T) config.Config {
 	c.LogLevel = rapid.SampledFrom([]slog.Level{-4, 0, 4, 8}).Draw(rt, "level")
 	c.LogFormat = rapid.SampledFrom([]config.LogFormat{config.Text, config.JSON}).Draw(rt, "format")
 	c.SoftQuotaInterval = time.Duration(rapid.Int64Range(int64(time.Second), int64(24*time.Hour)).Draw(rt, "pace")) * time.Duration(rapid.IntRange(0, 1).Draw(rt, "paced"))
-	c.OnExceed = rapid.SampledFrom([]string{"report", "readonly"}).Draw(rt, "on exceed")
+	c.OnExceed = rapid.SampledFrom([]string{"report", "readonly", "kill"}).Draw(rt, "on exceed")
 	c.RequestTimeout = time.Duration(rapid.Int64Range(int64(time.Second), int64(time.Hour)).Draw(rt, "timeout"))
 	c.SandboxRoots = nil
 	for i := range rapid.IntRange(1, 3).Draw(rt, "roots") {

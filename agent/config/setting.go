@@ -69,7 +69,7 @@ var settings = []setting{
 	{"soft_quota_interval", "Where a file system holds no volume to its size, what is in volumes is measured this\noften, by walking through them; less often where that takes long. \"0s\": not at all.",
 		parsed(time.ParseDuration, func(c *Config) *time.Duration { return &c.SoftQuotaInterval }),
 		func(c Config) any { return c.SoftQuotaInterval.String() }},
-	{"on_exceed", "What follows when such a volume holds more than its size: \"report\", or \"readonly\" for\nnobody can write to it by a path until it is within again. A volume may say otherwise.",
+	{"on_exceed", "What follows when such a volume holds more than its size: \"report\"; \"readonly\": nobody\ncan write to it by a path until it is within again; or \"kill\": tasks that may write to\nit are killed. A volume may say otherwise.",
 		text(func(c *Config) *string { return &c.OnExceed }),
 		func(c Config) any { return c.OnExceed }},
 	{"cgroup_parent", "The cgroup in which those of tasks are made. Not one beneath the agent's own\nservice: it could not be started again while tasks run there.",

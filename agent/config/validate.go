@@ -33,7 +33,7 @@ var (
 )
 
 // onExceeds are what may follow when a volume holds more than its size.
-var onExceeds = []string{"report", "readonly"}
+var onExceeds = []string{"report", "readonly", "kill"}
 
 // Validate returns all that is wrong with c, joined. Paths are compared as they are
 // written: what a symbolic link makes of them only the host knows.

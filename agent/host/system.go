@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"tenon/agent/pool"
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 	"tenon/isolator/cgroup"
 	"tenon/mount"
 )
@@ -61,6 +63,33 @@ func sizeOf(dir *os.File) (resource.Bytes, error) {
 	defer p.Close()
 	space, err := p.Space()
 	return space.Total, err
+}
+
+// Look sees what file system the directory of a disk is on, or that of the root disk will be,
+// and which pool is there. What can't be seen is empty.
+func Look(dir string, root bool) volume.FileSystem {
+	f, err := mount.OpenDir(dir)
+	for at := dir; errors.Is(err, fs.ErrNotExist) && root && at != "/"; {
+		at = filepath.Dir(at)
+		f, err = mount.OpenDir(at)
+	}
+	if err != nil {
+		return volume.FileSystem{}
+	}
+	defer f.Close()
+	size, err := sizeOf(f)
+	device, err2 := deviceOf(f)
+	if errors.Join(err, err2) != nil {
+		return volume.FileSystem{}
+	}
+	on := volume.FileSystem{ID: strconv.FormatUint(device, 10), Size: size}
+	if p, err := pool.Open(f); err == nil {
+		defer p.Close()
+		if found, err := p.Identify(); err == nil {
+			on.Pool = found.UUID
+		}
+	}
+	return on
 }
 
 func offered(total resource.Bytes) resource.Bytes {

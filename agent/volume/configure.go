@@ -14,7 +14,8 @@ import (
 // What is reserved at run time or carved into volumes must still have its place: refused
 // with ErrInsufficient where a disk is gone, or is configured smaller than what is taken
 // of it, or no longer reserves statically what volumes or refined reservations were made
-// of (spec.md 2.8 and 8.3). More of anything is welcome.
+// of (spec.md 2.8 and 8.3), or where more is configured than the file systems have. More of
+// anything is welcome otherwise.
 func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 	var changes []Change
 	if s.Agent == "" {
@@ -24,6 +25,9 @@ func Configure(s *State, env Env, boot string, disks []Disk) ([]Change, error) {
 		changes = append(changes, Change{Boot: boot})
 	}
 	taken := s.taken()
+	if err := s.overcommitted(disks, taken); err != nil {
+		return nil, err
+	}
 	configured := map[string]bool{}
 	for _, d := range disks {
 		d = s.bind(d, taken, env)

@@ -11,14 +11,17 @@ import (
 type OnExceed string
 
 // What may follow, besides that it is told: nothing; its tasks can't write to it any more, as
-// far as their mounts are the agent's, until it is within its size again.
+// far as their mounts are the agent's, until it is within its size again; or the tasks that may
+// write to it are killed, each time that it is measured. Of those that is said of which the
+// agent has made the cgroup: it kills nothing that others have named, which is read-only then.
 const (
 	Report       OnExceed = "report"
 	MakeReadOnly OnExceed = "readonly"
+	KillWriters  OnExceed = "kill"
 )
 
 // OnExceeds lists all there are.
-func OnExceeds() []OnExceed { return []OnExceed{Report, MakeReadOnly} }
+func OnExceeds() []OnExceed { return []OnExceed{Report, MakeReadOnly, KillWriters} }
 
 // Exceeded is recorded of a volume that was measured to hold more than its size, until it is
 // within again.
@@ -36,6 +39,7 @@ type Notice struct {
 	Used   resource.Bytes
 	Size   resource.Bytes
 	At     time.Time
+	Killed []string // the tasks that are killed for it
 }
 
 // The part of its size that a volume must be within for it to count as no longer exceeded, so
@@ -68,18 +72,53 @@ func Weigh(s *State, id UUID, used resource.Bytes, now time.Time) []Change {
 	if e := v.Exceeded; e != nil && v.Size <= e.Size {
 		limit = limit / withinWhole * withinPart
 	}
-	switch over := used > limit; {
-	case over && v.Exceeded == nil:
-		return v.exceed(&Exceeded{Since: now, Used: used, Size: v.Size}, used, now)
-	case over && v.Resized():
-		still := *v
-		still.Exceeded = &Exceeded{Since: v.Exceeded.Since, Used: v.Exceeded.Used, Size: v.Size}
-		return []Change{{Volume: &still, Relaxed: true}}
-	case !over && v.Exceeded != nil:
+	if used <= limit {
+		if v.Exceeded == nil {
+			return nil
+		}
 		return v.exceed(nil, used, now)
 	}
-	return nil
+	return s.over(v, used, now)
 }
+
+// over notes that a volume is exceeded, and kills its writers if that is what follows.
+func (s *State) over(v *Volume, used resource.Bytes, now time.Time) (changes []Change) {
+	switch {
+	case v.Exceeded == nil:
+		changes = v.exceed(&Exceeded{Since: now, Used: used, Size: v.Size}, used, now)
+	case v.Resized():
+		still := *v
+		still.Exceeded = &Exceeded{Since: v.Exceeded.Since, Used: v.Exceeded.Used, Size: v.Size}
+		changes = []Change{{Volume: &still, Relaxed: true}}
+	}
+	var killed []string
+	for _, t := range s.victims(v) {
+		end := *t
+		end.Killing = true
+		changes = append(changes, Change{Task: &end})
+		killed = append(killed, t.ID)
+	}
+	if len(killed) > 0 {
+		changes = append(changes, Change{Notice: &Notice{Volume: v.UUID, Over: true, Used: used, Size: v.Size.Bytes(), At: now, Killed: killed}})
+	}
+	return changes
+}
+
+// victims are the tasks that are killed for what they may have written to a volume.
+func (s *State) victims(v *Volume) (list []*Task) {
+	if s.OnExceedOf(v) != KillWriters {
+		return nil
+	}
+	for _, h := range s.Holders(v.UUID) {
+		if t, ok := s.Task(h.Task); ok && h.Mode == resource.RW && t.killable() && !t.Killing && !t.Releasing {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// killable says whether what is killed of a task is the agent's to kill.
+func (t *Task) killable() bool { return t.Lease.Cgroup != "" }
 
 // exceed notes that a volume is exceeded, or no longer. A power cut may take that: it is
 // measured again.
@@ -124,16 +163,25 @@ func (d *Disk) policy() OnExceed {
 	return d.OnExceed
 }
 
-// closed says whether nobody may write to a volume until it is within its size again.
-func (s *State) closed(v *Volume) bool {
-	return v.Exceeded != nil && s.OnExceedOf(v) == MakeReadOnly
+// closed says whether a task may not write to a volume until it is within its size again.
+func (s *State) closed(v *Volume, task string) bool {
+	if v.Exceeded == nil {
+		return false
+	}
+	switch t, ok := s.Task(task); s.OnExceedOf(v) {
+	case MakeReadOnly:
+		return true
+	case KillWriters:
+		return !ok || !t.killable()
+	}
+	return false
 }
 
 // InForce gives an attachment as it is to be mounted now: as it is recorded, but read-only
 // while the volume is exceeded and that is what follows.
 func (s *State) InForce(a *Attachment) *Attachment {
 	v, ok := s.Volume(a.Volume)
-	if !ok || a.Mode == resource.RO || !s.closed(v) {
+	if !ok || a.Mode == resource.RO || !s.closed(v, a.Task) {
 		return a
 	}
 	now := *a
@@ -144,7 +192,7 @@ func (s *State) InForce(a *Attachment) *Attachment {
 // open says whether an attachment could be made read-only while the volume is: one by a
 // descriptor could not.
 func (s *State) open(v *Volume, a *Attachment) error {
-	if a.Via != ByDescriptor || a.Mode != resource.RW || !s.closed(v) {
+	if a.Via != ByDescriptor || a.Mode != resource.RW || !s.closed(v, a.Task) {
 		return nil
 	}
 	return refuse(ErrInsufficient, "volume %s holds more than its size and is read-only until it is within again; "+

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestAVolumeIsExceededAboveItsSizeAndNoLongerWellWithinIt(t *testing.T) {
 			}
 			if n := change.Notice; n != nil {
 				noted = true
-				if want := (Notice{"v1", c.over, c.used, 100 * one, later}); *n != want {
+				if want := (Notice{"v1", c.over, c.used, 100 * one, later, nil}); !cmp.Equal(*n, want) {
 					t.Errorf("%s: the notice is %+v, want %+v", name, *n, want)
 				}
 			}
@@ -167,6 +168,56 @@ func TestAnExceededVolumeIsReadOnlyWhereThatFollows(t *testing.T) {
 		steps = Plan(s, u, Seen{Attachment: SeenAttachment{Mounted: true, ReadOnly: true}})
 		if flips := cmp.Equal(steps, []Step{{Flip, u}}); flips != (c.want == resource.RW) {
 			t.Errorf("%+v: a read-only mount has steps %v", c, steps)
+		}
+	}
+}
+
+func TestTasksThatMayWriteAreKilledWhereThatFollows(t *testing.T) {
+	t.Parallel()
+	task := func(id, cgroup string) *Task {
+		return &Task{ID: id, Sandbox: "/s/" + id, Lease: Lease{PID: 7, Cgroup: cgroup}}
+	}
+	use := func(id string, mode resource.Mode, via Via) Change {
+		return Change{Attachment: &Attachment{Volume: "v1", Task: id, Path: "p", Mode: mode, Via: via}}
+	}
+	for _, then := range OnExceeds() {
+		s := hundred(0, then)
+		for _, id := range []string{"path", "descriptor", "claim", "reader"} {
+			s = s.With(Change{Task: task(id, "/c/"+id)})
+		}
+		ending, killing := task("ending", "/c/e"), task("killing", "/c/k")
+		ending.Releasing, killing.Killing = true, true
+		s = s.With(Change{Task: ending}, Change{Task: killing}, Change{Task: task("named", "")}, use("path", resource.RW, ByPath),
+			use("descriptor", resource.RW, ByDescriptor), use("claim", resource.RW, Claimed), use("reader", resource.RO, ByPath),
+			use("ending", resource.RW, ByPath), use("killing", resource.RW, ByPath), use("named", resource.RW, ByPath))
+		var want []string
+		if then == KillWriters {
+			want = []string{"claim", "descriptor", "path"}
+		}
+		for range 2 { // again, where it is exceeded already
+			var killed, told []string
+			changes := Weigh(s, "v1", 200*resource.MiB, second)
+			for _, c := range changes {
+				if c.Task != nil && c.Task.Killing {
+					killed = append(killed, c.Task.ID)
+				}
+				if c.Notice != nil {
+					told = append(told, c.Notice.Killed...)
+				}
+			}
+			if !slices.Equal(killed, want) || !slices.Equal(told, want) {
+				t.Errorf("%s: %v are killed, %v told; want %v", then, killed, told, want)
+			}
+			v, _ := s.With(changes...).Volume("v1")
+			s = s.With(Change{Volume: v})
+		}
+		named, _ := s.Attachment(Unit{Kind: AttachmentUnit, Volume: "v1", Task: "named", Path: "p"})
+		if got := s.InForce(named).Mode == resource.RO; got != (then != Report) {
+			t.Errorf("%s: what can't be killed is read-only: %v", then, got)
+		}
+		path, _ := s.Attachment(Unit{Kind: AttachmentUnit, Volume: "v1", Task: "path", Path: "p"})
+		if got := s.InForce(path).Mode == resource.RO; got != (then == MakeReadOnly) {
+			t.Errorf("%s: what can be killed is read-only: %v", then, got)
 		}
 	}
 }

@@ -137,6 +137,10 @@ type Disk struct {
 	OnExceed OnExceed `json:"-"`
 
 	Pressure *Pressure `json:"-"` // observed, never stored; nil is none
+
+	// On is the file system that the disk is on, and what is there, as it was when the agent
+	// started; it is empty where that could not be seen. Never stored.
+	On FileSystem `json:"-"`
 }
 
 // parts are the disk's Parts, with those of a disk that has none.

@@ -13,6 +13,13 @@ type Room struct {
 	Size, Free resource.Bytes
 }
 
+// FileSystem is what the directory of a disk is on.
+type FileSystem struct {
+	ID   string // equal for all disks that are on it
+	Size resource.Bytes
+	Pool string // UUID of the pool that is in the directory; empty for none
+}
+
 // Pressure is there while a disk's file system has less room than its volumes may still take,
 // because others take some of it: then a write may fail although its volume is within its size.
 type Pressure struct {

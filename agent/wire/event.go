@@ -47,6 +47,8 @@ type Notice struct {
 	Used resource.Bytes `json:"used"`
 	Size resource.Bytes `json:"size"`
 	At   time.Time      `json:"at"`
+
+	Killed []string `json:"killed,omitempty"` // tasks that are killed for it
 }
 
 // Gap says that events are missing between the one before and the one after it: whoever
@@ -210,5 +212,5 @@ func noticeEvent(v *volume.Volume, n volume.Notice) Event {
 	if n.Over {
 		kind = EventExceeded
 	}
-	return Event{kind, Notice{UUID: v.UUID, Name: v.Name.String(), Used: n.Used, Size: n.Size, At: n.At}}
+	return Event{kind, Notice{UUID: v.UUID, Name: v.Name.String(), Used: n.Used, Size: n.Size, At: n.At, Killed: n.Killed}}
 }

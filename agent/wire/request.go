@@ -25,7 +25,7 @@ type CreateVolume struct {
 	OneWriter     bool           `json:"one_writer,omitempty"` // of a shared volume: one task may write, any number read
 
 	// OnExceed is what follows when it holds more than its size, where nothing but measuring
-	// tells: report or readonly; none leaves it to the agent.
+	// tells: report, readonly or kill; none leaves it to the agent.
 	OnExceed volume.OnExceed `json:"on_exceed,omitempty"`
 }
 

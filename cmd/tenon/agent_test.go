@@ -79,6 +79,10 @@ func TestTheAgentHasTheDisksThatAreConfigured(t *testing.T) {
 				t.Errorf("%s: disk %s has source %s and directory %q", name, got[i].Key, got[i].Source, dirs[got[i].Key])
 			}
 			got[i].Source = nil
+			if seen := tc.want[i].Key == "" || strings.HasSuffix(tc.want[i].Key, mounted); (got[i].On.Size > 0) != seen {
+				t.Errorf("%s: disk %s is on %+v", name, got[i].Key, got[i].On)
+			}
+			got[i].On = volume.FileSystem{}
 			tc.want[i].OnExceed = volume.Report // what the default is
 		}
 		if diff := cmp.Diff(tc.want, got); diff != "" {

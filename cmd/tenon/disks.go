@@ -20,6 +20,7 @@ func disksOf(cfg config.Config) ([]volume.Disk, map[string]string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		disk.On = host.Look(s.Dir, s.Source == nil)
 		if cfg.SoftQuotaInterval > 0 {
 			disk.OnExceed = volume.OnExceed(cfg.OnExceed)
 		}

@@ -84,6 +84,9 @@ func (p *page) exceeded(v wire.Volume) string {
 	if v.OnExceed == volume.MakeReadOnly {
 		text += "; tasks have it read-only until it is within again"
 	}
+	if v.OnExceed == volume.KillWriters {
+		text += "; tasks that may write to it are killed"
+	}
 	return text + "; remove some of its files, or make it larger: tenon volume resize " + clean(v.Name) + " --size +SIZE"
 }
 
@@ -91,6 +94,7 @@ func (p *page) exceeded(v wire.Volume) string {
 var onExceedWords = map[volume.OnExceed]string{
 	volume.Report:       ", and when it holds more that is told",
 	volume.MakeReadOnly: ", and when it holds more it becomes read-only",
+	volume.KillWriters:  ", and when it holds more the tasks that write to it are killed",
 }
 
 // limitWords say what keeps a volume to its size.

@@ -42,7 +42,7 @@ func volumeCreateCommand() *cli.Command {
 			&cli.StringFlag{Name: "uid", Usage: "`USER` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
 			&cli.StringFlag{Name: "gid", Usage: "`GROUP` that its directory belongs to, by number or by name on this host", DefaultText: "0"},
 			&cli.StringFlag{Name: "mode", Usage: "`BITS` of its directory, octal", DefaultText: "0755"},
-			&cli.StringFlag{Name: "on-exceed", Usage: "`WHAT` follows when it holds more than its size, where the file system does not refuse that: report or readonly",
+			&cli.StringFlag{Name: "on-exceed", Usage: "`WHAT` follows when it holds more than its size, where the file system does not refuse that: report, readonly or kill",
 				DefaultText: "as the agent is configured"},
 			dryRunFlag(),
 		},
