@@ -27,6 +27,10 @@ func (h *Host) Usage(ctx context.Context, s *volume.State, ids ...volume.UUID) (
 		if !ok {
 			continue
 		}
+		if u, whole := h.whole(s, v); whole {
+			all[id] = u
+			continue
+		}
 		l := h.limitsOf(v)
 		if v.Project == 0 || !l.enforces() {
 			continue
@@ -47,6 +51,10 @@ func (h *Host) usageOfAll(ctx context.Context, s *volume.State) (map[volume.UUID
 	all := map[volume.UUID]agent.Usage{}
 	used := map[string]map[uint32]quota.Usage{}
 	for v := range s.Volumes(volume.Name{}) {
+		if u, whole := h.whole(s, v); whole {
+			all[v.UUID] = u
+			continue
+		}
 		l := h.limitsOf(v)
 		if v.Project == 0 || !l.enforces() {
 			continue
@@ -61,6 +69,20 @@ func (h *Host) usageOfAll(ctx context.Context, s *volume.State) (map[volume.UUID
 		all[v.UUID] = l.usageOf(v, used[v.Disk][v.Project]) // one that is not listed has nothing, no limit either
 	}
 	return all, nil
+}
+
+// whole is what is taken of a file system that is one volume's as a whole, if it is such a one
+// and there.
+func (h *Host) whole(s *volume.State, v *volume.Volume) (agent.Usage, bool) {
+	if d, ok := h.disks[v.Disk]; !ok || !d.mount {
+		return agent.Usage{}, false
+	}
+	p, err := h.poolOf(s, v)
+	if err != nil {
+		return agent.Usage{}, false
+	}
+	space, err := p.Space()
+	return agent.Usage{Bytes: space.Total - space.Free}, err == nil
 }
 
 func byProject(entries []quota.Entry) map[uint32]quota.Usage {

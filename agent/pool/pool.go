@@ -93,6 +93,7 @@ func (p *Pool) Close() error {
 type Space struct {
 	Total     resource.Bytes
 	Available resource.Bytes // to users other than root
+	Free      resource.Bytes // to root
 }
 
 // Space asks the filesystem (fstatfs(2)); it costs the same whatever the pool holds.
@@ -106,6 +107,7 @@ func (p *Pool) Space() (Space, error) {
 	return Space{
 		Total:     resource.Bytes(st.Blocks) * block,
 		Available: resource.Bytes(st.Bavail) * block,
+		Free:      resource.Bytes(st.Bfree) * block,
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -124,7 +125,7 @@ func sizeFindings(about string, mode volume.EnforcementMode, why string, command
 		f := finding{About: about, Level: note, Text: text + why, Commands: commands}
 		if len(commands) > 0 {
 			f.Level = todo
-			f.Commands = append(append([]string{"systemctl stop tenon.service"}, commands...), "systemctl start tenon.service")
+			f.Commands = withoutAgent(commands)
 		}
 		return []finding{f}
 	}
@@ -137,6 +138,15 @@ func sizeFindings(about string, mode volume.EnforcementMode, why string, command
 		all = append(all, finding{About: about, Level: note, Text: way})
 	}
 	return all
+}
+
+// withoutAgent has commands run while the agent is stopped, if they unmount what it uses. What
+// is switched on otherwise it finds out by itself.
+func withoutAgent(commands []string) []string {
+	if !strings.HasPrefix(commands[0], "umount ") {
+		return commands
+	}
+	return append(append([]string{"systemctl stop tenon.service"}, commands...), "systemctl start tenon.service")
 }
 
 // directoryFindings are what can be seen of the configured disks from here. running says

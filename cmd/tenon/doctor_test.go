@@ -71,12 +71,17 @@ func TestADoctorFindsNothingToDoOnAHostThatIsWell(t *testing.T) {
 }
 
 func TestADoctorNamesTheCommandsThatSwitchLimitsOn(t *testing.T) {
-	none := &wire.Enforcement{Mode: volume.EnforcedNone, Why: "they are off", Commands: []string{"switch on"}}
-	all := diskFindings([]wire.Disk{{Name: "a", Enforcement: none}, {Name: "b"}, {Name: "c", Enforcement: &wire.Enforcement{Mode: volume.EnforcedNone, Why: "it can't"}}})
+	none := &wire.Enforcement{Mode: volume.EnforcedNone, Why: "they are off", Commands: []string{"umount /a", "switch on"}}
+	soft := &wire.Enforcement{Mode: volume.EnforcedSoft, Why: "they are off", Commands: []string{"switch on"}}
+	short := &wire.Pressure{Reason: "it has no room"}
+	all := diskFindings([]wire.Disk{{Name: "a", Enforcement: none}, {Name: "b"}, {Name: "c", Enforcement: &wire.Enforcement{Mode: volume.EnforcedNone, Why: "it can't"}},
+		{Name: "d", Enforcement: soft, Pressure: short}})
 	want := []finding{
-		{"disk a", todo, "sizes of volumes are not enforced: they are off", []string{"systemctl stop tenon.service", "switch on", "systemctl start tenon.service"}},
+		{"disk a", todo, "sizes of volumes are not enforced: they are off", []string{"systemctl stop tenon.service", "umount /a", "switch on", "systemctl start tenon.service"}},
 		{About: "disk b", Level: note, Text: "the agent has not seen it yet"},
 		{About: "disk c", Level: note, Text: "sizes of volumes are not enforced: it can't"},
+		{About: "disk d", Level: todo, Text: "it has no room"},
+		{"disk d", todo, "sizes of volumes are not enforced, what is in them is only measured from time to time: they are off", []string{"switch on"}},
 	}
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Errorf("found (-want +got):\n%s", diff)

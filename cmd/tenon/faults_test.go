@@ -67,7 +67,7 @@ func (p *site) reserveOn(dir string, mb int) {
 
 func TestAFullPoolRefusesUntilThereIsRoom(t *testing.T) {
 	p := newSite(t)
-	p.tmpfs("pool", "size=4m,nr_inodes=40")
+	p.tmpfs("pool", "size=4g,nr_inodes=40")
 	a := p.start("")
 	p.reserve(1024)
 	made := 0

@@ -248,6 +248,12 @@ func TestTheRootFilesystemNeedsTheKernelsCommandLine(t *testing.T) {
 		if c := (place{"/dev/sda1", "/"}).caveat(fs, modeOff); !strings.Contains(c, "rootflags=prjquota") {
 			t.Errorf("%s: %q", fs, c)
 		}
+		if c := (place{"/dev/sda1", "/"}).commands(fs, modeOff); len(c) > 0 {
+			t.Errorf("%s: the root filesystem is to be mended by %q", fs, c)
+		}
+		if c := (place{"/dev/sda1", "/"}).commands(fs, modeAccounting); len(c) != 1 || strings.Contains(c[0], "umount") {
+			t.Errorf("%s: enforcement of the root filesystem is switched on by %q", fs, c)
+		}
 		if c := (place{"/dev/sda1", "/srv"}).caveat(fs, modeOff); !strings.Contains(c, "/etc/fstab") {
 			t.Errorf("%s: %q", fs, c)
 		}

@@ -31,7 +31,7 @@ type Status struct {
 	Why string
 
 	// Commands switch enforcement on, one after the other, as root. They are empty where
-	// it is on, or the filesystem can't do it.
+	// it is on, the filesystem can't do it, or it is the root filesystem, of which Why tells.
 	Commands []string
 
 	// Escapes are the ways in which a task may get around a limit that is enforced.
@@ -127,22 +127,27 @@ func (p place) commands(fs string, m mode) []string {
 		return []string{"xfs_quota -x -c 'enable -p' " + p.point}
 	case m == modeAccounting:
 		return []string{"quotaon -P " + p.point}
+	case p.point == "/":
+		return nil // it can't be unmounted: see caveat
 	case fs == "xfs":
 		return []string{unmount, remount}
 	}
 	return []string{unmount, fmt.Sprintf("tune2fs -O project,quota -Q prjquota %s", p.device), remount}
 }
 
+// rootFlags is how the root filesystem is mounted with quotas.
+const rootFlags = "put rootflags=prjquota on the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, " +
+	"and update-grub or grub2-mkconfig -o /boot/grub2/grub.cfg), and reboot; or give volumes a disk of their own"
+
 // caveat is what has to be known besides the commands.
 func (p place) caveat(fs string, m mode) string {
 	switch {
 	case fs == "btrfs":
 		return "; that stays on once it is switched on"
-	case p.point == "/" && fs == "xfs":
-		return "; for the root filesystem it takes rootflags=prjquota on the kernel's command line instead"
+	case p.point == "/" && m == modeOff && fs == "xfs":
+		return "; for the root filesystem " + rootFlags
 	case p.point == "/" && m == modeOff:
-		return "; for the root filesystem tune2fs has to run before it is mounted, from a rescue system, " +
-			"and rootflags=prjquota be on the kernel's command line"
+		return fmt.Sprintf("; for the root filesystem run tune2fs -O project,quota -Q prjquota %s from a rescue system, and then %s", p.device, rootFlags)
 	}
 	const fstab = "; prjquota has to be among its options in /etc/fstab too"
 	if fs == "ext4" && m == modeOff {
