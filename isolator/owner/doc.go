@@ -2,8 +2,8 @@
 // over its files: by a group that they all are in, or by a mount for each that shows the
 // files as the task's own (design.md 9, spec.md 6).
 //
-// It is not for deciding: it knows no volume and no task, stores nothing, and gives no
-// volume its first owner. It changes the volume's data directory alone, never what is in it.
+// It is not for deciding: it knows no volume and no task, stores nothing, and changes nothing on a
+// disk: a volume's directory has its group from when it is made.
 //
 // # A map or a group
 //
@@ -17,32 +17,28 @@
 //   - In return the tasks are one to the volume: each may do to a file of another's what it may
 //     do to its own, and who made a file is not kept.
 //
-// A group (Ranges, Own, Groups) works everywhere. The volume's directory belongs to a group of
-// its own, picked from a range that the operator sets aside, and each task has it among its
-// supplementary groups. What that costs:
+// A group (Ranges, Groups) works everywhere. The volume's directory is set-group-ID and belongs to
+// a group of its own, picked from a range that the operator sets aside, and each task has it among
+// its supplementary groups. What that costs:
 //
 //   - Groups are given to a process when it starts, so a running task without the group
 //     (Member) gets nothing from an attachment.
 //   - What tasks make inherits the group, but has the mode that their umask leaves: with 022
 //     another user's task may remove a file and not change it. They want umask 002 or 007.
-//   - What was in the directory before Own keeps its group and mode.
 //   - The kernel's limit of 65536 groups limits the volumes of a task.
 //
-// So a volume that is shared by tasks of one user needs neither; otherwise the agent tries a map,
-// and takes a group where mount.ErrNoIDMap says that there is none.
+// So a volume that is shared by tasks of one user needs neither. Which one is used is said by whoever
+// creates the volume, or attaches it.
 //
 // # What the caller keeps
 //
-// The number of the group, with the volume, written down before Own; nothing else, for group and
-// mode from before are those that the volume was made with. These rules keep Mesos' mistakes
-// (spec.md 6.9) away:
+// The number of the group, with the volume, written down before its directory is made. These rules
+// keep Mesos' mistakes (spec.md 6.9) away:
 //
 //   - The volume's own record says which group is its, by its UUID. That of the directory says
-//     nothing: it may be left over from another volume (a MOUNT disk), and is never adopted.
-//   - Whether Own has been done is looked at (Owned), not remembered, so one that was interrupted
-//     is done again.
-//   - A number is used until the volume's purge has ended, or Disown has, and then rests as
-//     long as the range allows (Ranges.Next): processes of old keep their groups.
+//     nothing, and is never adopted.
+//   - A number is used until the volume's purge has ended, and then rests as long as the range
+//     allows (Ranges.Next): processes of old keep their groups.
 //   - The directory is closed to others, or the group would keep nobody out.
 //
 // Functions are safe for concurrent use.

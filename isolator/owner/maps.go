@@ -2,6 +2,7 @@ package owner
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -85,4 +86,11 @@ func dup(f *os.File) (*os.File, error) {
 		return nil, pathError("dup", f, err)
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+func pathError(call string, dir *os.File, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: call, Path: dir.Name(), Err: err}
 }
