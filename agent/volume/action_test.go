@@ -90,7 +90,11 @@ func (a action) stack(r resource.Resource) resource.Resource {
 func (a action) size() float64 { return float64(a.Size+2) * 5 }
 
 func (a action) use() Use {
-	return Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode(), NoExec: a.Size == 2}
+	u := Use{Volume: a.name().String(), Path: paths[a.Path], Mode: a.mode(), NoExec: a.Size == 2}
+	if a.Size == 1 {
+		u.As = &ID{7, 8}
+	}
+	return u
 }
 
 func (a action) lease() (l Lease) {

@@ -406,7 +406,7 @@ func (h *history) checkMounts() error {
 			h.tally["closed"]++
 		}
 		ro := way.mode == resource.RO || closed && !h.w.busy[target] || m.ro && closed
-		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != ro || m.noExec != way.noExec) {
+		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != ro || m.noExec != way.noExec || m.as != way.as) {
 			return fmt.Errorf("%+v is not mounted at %s: %+v", u, target, m)
 		}
 		wanted[target] = way.via == ByPath

@@ -56,6 +56,7 @@ type ouse struct {
 type oway struct {
 	mode       resource.Mode
 	noExec     bool
+	as         string
 	via        Via
 	gone, lazy bool
 }
@@ -311,7 +312,7 @@ func view(s *State) oracle {
 		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Killing, t.Releasing}
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
-		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.NoExec, a.Via, a.Gone, a.Lazy}
+		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.NoExec, asText(a.As), a.Via, a.Gone, a.Lazy}
 		return true
 	})
 	return o

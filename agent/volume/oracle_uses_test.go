@@ -110,7 +110,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 	switch {
 	case there && old.gone:
 		return ErrPending
-	case there && (old.mode != u.Mode || old.noExec != u.NoExec):
+	case there && (old.mode != u.Mode || old.noExec != u.NoExec || old.as != asText(u.As)):
 		return ErrExists
 	case there && (old.via == via || via == Claimed):
 		return nil
@@ -126,7 +126,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 			return err
 		}
 	}
-	o.uses[key] = oway{mode: u.Mode, noExec: u.NoExec, via: via}
+	o.uses[key] = oway{mode: u.Mode, noExec: u.NoExec, as: asText(u.As), via: via}
 	return nil
 }
 

@@ -63,6 +63,7 @@ type limit struct {
 type mounted struct {
 	volume     UUID // none if it is a foreign mount
 	ro, noExec bool
+	as         string
 }
 
 // journal is what was appended, and how much of it would survive a power cut.
@@ -386,7 +387,7 @@ func (w *world) doAttachment(s *State, a *Attachment, kind StepKind) error {
 		if there || w.pools[v.Disk].live[a.Volume] == nil {
 			return fmt.Errorf("attach of %s at %s, where %v is", a.Volume, target, m)
 		}
-		w.mounts[target] = mounted{volume: a.Volume, ro: a.Mode == resource.RO, noExec: a.NoExec}
+		w.mounts[target] = mounted{volume: a.Volume, ro: a.Mode == resource.RO, noExec: a.NoExec, as: asText(a.As)}
 	case Flip:
 		if a.Mode == resource.RO && w.busy[target] {
 			return &Error{Kind: ErrBusy, Message: target + " is written to"}
