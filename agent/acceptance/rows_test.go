@@ -25,7 +25,7 @@ func unshown(w who, why string, ids []string) (all []row) {
 // Why cases are missing.
 const (
 	noWire   = "the protocol between Mesos' masters and agents is not spoken yet"
-	noQuota  = "limits of size are not enforced yet"
+	noQuota  = "sandboxes have no limit of their own"
 	noImages = "containers with root file systems of their own are not built yet"
 	noNested = "volumes of paths in sandboxes and on the host are not built yet"
 )
