@@ -27,10 +27,10 @@ func checkCommand() *cli.Command {
 		Name:  "check",
 		Usage: "compare journal, disks and kernel, and tell what does not agree",
 		Description: "Reads all of them, works while an agent runs, and changes nothing. What the agent would mend when\n" +
-			"it next starts is marked \"start\". --repair, for which no agent may run, writes lost markers of disks\n" +
+			"it next starts is marked \"start\". --repair, for which no agent may run (systemctl stop tenon.service), writes lost markers of disks\n" +
 			"again where their volumes prove them, unmounts what is nobody's, and then does what a start does.\n" +
 			"Nothing that holds data is ever removed: that is left to a person. Exits with 1 if anything is left.\n\n" +
-			"EXAMPLES:\n   tenon check\n   systemctl stop tenon.service && tenon check --repair && systemctl start tenon.service",
+			"EXAMPLES:\n   tenon check\n   tenon check --repair",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`", Value: config.DefaultFile},
 			&cli.BoolFlag{Name: "repair", Usage: "mend what can be mended without a person"},

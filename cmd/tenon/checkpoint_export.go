@@ -22,7 +22,7 @@ func checkpointExportCommand() *cli.Command {
 			"volume, and no state that an agent could go on with. Only reads. DIR is TENON_STATE_DIR, or " + config.Default().StateDir + ",\n" +
 			"unless given.\n\n" +
 			"EXAMPLES:\n   tenon checkpoint export /var/lib/tenon/state > journal.json\n" +
-			"   jq '.records[].record.volume | select(.) | {uuid, role, id, phase}' journal.json",
+			"   tenon checkpoint export | jq '.records[].record.volume | select(.) | {uuid, role, id, phase}'",
 		Action: checkpointExport,
 	}
 }

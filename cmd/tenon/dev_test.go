@@ -15,7 +15,7 @@ import (
 // harmless are the settings that a throw-away agent may have: none says where something is
 // that was there before, or is to be there after it.
 var harmless = []string{
-	"socket", "group", "pool-size", "default-role", "attributes", "project-range", "soft-quota-interval", "on-exceed", "tls-listen", "tls-cert", "tls-key", "tls-client-ca",
+	"socket", "group", "pool-size", "default-role", "attributes", "project-range", "volume-gid-range", "soft-quota-interval", "on-exceed", "tls-listen", "tls-cert", "tls-key", "tls-client-ca",
 	"poll-listen", "poll-token-file", "master", "csi-roots", "csi-node", "csi-registration", "csi-node-expansion",
 	"log-level", "log-format", "request-timeout",
 }
