@@ -1,14 +1,22 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+	"tenon/mount/mounttest"
 )
 
 // root is there wherever these tests run, under its name and its number.
@@ -92,4 +100,41 @@ func TestAMapIsAUserAndAGroup(t *testing.T) {
 			t.Errorf("findMap(%q) = %s", text, got)
 		}
 	}
+}
+
+// Where a task has no cgroup it ends with tenon run, also as another user.
+func TestACommandEndsWithItsParentAsAnotherUser(t *testing.T) {
+	mounttest.RequireRoot(t)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with it
+		signal := int32(-1)
+		err := endWith(os.Getppid())
+		if err == nil {
+			_, _, errno := unix.RawSyscall(unix.SYS_SETUID, 62001, 0, 0) // of this thread alone
+			err = os.NewSyscallError("setuid", errnoOrNil(errno))
+		}
+		lost := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0) == nil && signal == 0
+		if !lost {
+			err = errors.Join(err, fmt.Errorf("signal %d is kept, which this test is about", signal))
+		}
+		err = errors.Join(err, endWith(os.Getppid()), unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0))
+		if signal != int32(unix.SIGKILL) {
+			err = errors.Join(err, fmt.Errorf("signal %d is sent when the parent ends, want SIGKILL", signal))
+		}
+		if endWith(os.Getppid()+1) == nil {
+			err = errors.Join(err, errors.New("a parent that has ended already is not noticed"))
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func errnoOrNil(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
 }

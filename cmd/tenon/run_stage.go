@@ -60,6 +60,7 @@ func parseStage(args []string) (s stage, err error) {
 // error and by the exit codes of run.
 func runStage(args []string) {
 	runtime.LockOSThread() // what a thread may do is its own, and goes to the command with exec
+	parent := os.Getppid()
 	s, err := parseStage(args)
 	if err == nil {
 		err = s.enter()
@@ -69,6 +70,9 @@ func runStage(args []string) {
 	}
 	if err == nil {
 		err = s.as.assume()
+	}
+	if err == nil && s.cgroup == "" {
+		err = endWith(parent)
 	}
 	if err != nil {
 		leave(exitRunSelf, fmt.Errorf("start the task: %w", err))
@@ -119,6 +123,18 @@ func (s stage) enter() error {
 		}
 	}
 	return sandbox.Chdir()
+}
+
+// endWith has this thread's process killed when its parent ends, once more: who becomes another
+// user loses that (commit_creds in the kernel), and so does whoever executes on another thread.
+func endWith(parent int) error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	if os.Getppid() != parent {
+		return errors.New("tenon run has ended meanwhile")
+	}
+	return nil
 }
 
 // openSandbox opens the directory without following a symlink: others may write to what is
