@@ -133,3 +133,17 @@ func (s *shell) place(f *os.File, at string) error {
 
 // place is a directory of the test that is no sandbox.
 func (n *node) place(name string) string { return filepath.Join(n.dir, "place", name) }
+
+// follower starts a process in a copy of the shell's namespace, with the propagation given as
+// unshare(1) knows it, and gives its number.
+func (s *shell) follower(fifo, propagation string) int {
+	s.t.Helper()
+	s.must("mkfifo " + fifo)
+	pid, err := strconv.Atoi(s.must("unshare --mount --propagation " + propagation + " cat <>" + fifo + " >/dev/null & echo $!"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) }) // it is the test's own
+	s.must(fmt.Sprintf("until grep -q cat /proc/%d/comm; do :; done", pid))
+	return pid
+}
