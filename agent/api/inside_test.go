@@ -53,7 +53,7 @@ func TestAVolumeComesToAProcessThatRuns(t *testing.T) {
 func TestAProcessIsNamedOnItsOwnHostOnly(t *testing.T) {
 	t.Parallel()
 	c := &call{peer: peer{remote: "192.0.2.1:7"}}
-	if _, err := (&Server{}).attach(c, wire.Attach{Use: wire.Use{Volume: "web/data"}, PID: 77}); wire.ProblemOf(err).Status != 400 {
+	if _, err := (&Server{}).attach(c, wire.Attach{Use: wire.Use{Volume: "web/data"}, PID: 77}); problemOf(err).Status != 400 {
 		t.Errorf("got %v, want it refused as invalid", err)
 	}
 }

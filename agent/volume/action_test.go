@@ -27,7 +27,7 @@ type action struct {
 // kinds are drawn from: what is there twice happens more often, the first is what a
 // failing history is shortened to.
 var kinds = strings.Fields(`nothing
-	attach attach attach attach attach attach raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay renew renew pass pass
+	attach attach attach attach attach attach hot hot hot raise raise raise claim claim claim claim detach detach detach detach release release end kill enter slay slay renew renew pass pass
 	create create create destroy destroy destroy reserve refine refine unreserve carve
 	resize resize grow shrink rereserve launch launch launch relaunch relaunch raze raze acknowledge
 	write write write busy busy idle idle foreign lose away back back overfill overfill overfill empty empty compact restart squat`)
@@ -154,6 +154,8 @@ func (a action) operations() []Operation {
 		other := action{Volume: (a.Volume + 2) % 6, Path: (a.Path + 2) % 5, Way: a.Way}
 		uses := []Use{a.use(), other.use()}
 		return ops(Claim{Task: a.task(), Sandbox: a.sandbox(), Own: a.own(), Lease: a.lease(), Uses: uses[:a.Way%3]})
+	case "hot":
+		return ops(a.hot(attach))
 	case "attach":
 		switch a.Size {
 		case 2:
@@ -215,4 +217,17 @@ func (a action) asked() []Operation {
 		return list
 	}
 	return ops(Identified{ID: fmt.Sprint("id", a.ID), Type: strings.ToUpper(a.Kind), Digest: fmt.Sprint(a.Kind, a.Task, a.Volume, a.Path, a.Way, a.Size), Operations: list})
+}
+
+// hot is an attach in the mount namespace of the task's process; some of them to a task that has
+// no sandbox.
+func (a action) hot(attach Attach) Attach {
+	attach.Via, attach.In = ByNamespace, Process{a.pid(), 1}
+	if a.Size > 1 {
+		attach.Sandbox, attach.Own = "", false
+	}
+	if a.Size > 0 && attach.Path != "" {
+		attach.Path = "/m/" + attach.Path
+	}
+	return attach
 }

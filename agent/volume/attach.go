@@ -273,7 +273,7 @@ func (d *draft) again(v *Volume, old, a *Attachment) error {
 	case old.Via == a.Via || a.Via == Claimed:
 		d.touch(a.Unit())
 		return nil
-	case old.Via == Claimed && old.Process != (Process{}):
+	case old.Via == Claimed && old.Process != (Process{}) && old.Process != a.Process:
 		return refuse(ErrPending, "%s is being detached from the mount namespace of process %d", where, old.PID)
 	case old.Via != Claimed:
 		return refuse(ErrExists, "%s is attached by %s; detach it first", where, old.Via)

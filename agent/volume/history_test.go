@@ -63,7 +63,7 @@ func (h *history) aim(a action) action {
 			a.Way ^= 2
 		}
 	}
-	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "raise", "detach", "busy", "write", "end", "release", "slay", "renew"}, a.Kind) {
+	if len(h.o.uses) == 0 || a.Way&4 > 0 || !slices.Contains([]string{"attach", "hot", "raise", "detach", "busy", "write", "end", "release", "slay", "renew"}, a.Kind) {
 		return a
 	}
 	uses := slices.SortedFunc(maps.Keys(h.o.uses), func(a, b ouse) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
@@ -141,6 +141,9 @@ func (h *history) ask(a action) {
 
 // bear starts the process that claims, if one does.
 func (h *history) bear(a action) {
+	if a.Kind == "hot" { // to one that has ended, nothing is attached: the host sees to that
+		h.w.alive[a.pid()] = true
+	}
 	if a.Kind != "claim" || a.lease().PID == 0 {
 		return
 	}
@@ -218,7 +221,7 @@ func (h *history) happen(a action) []Operation {
 	target := a.sandbox() + "/" + paths[a.Path]
 	switch a.Kind {
 	case "end", "kill":
-		delete(w.alive, a.pid())
+		w.exit(a.pid())
 		if _, in := w.cgroups["/c/"+a.task()]; in {
 			w.cgroups["/c/"+a.task()] = false
 		}
@@ -395,7 +398,7 @@ func (h *history) checkGroups() (err error) {
 func (h *history) checkMounts() error {
 	wanted := map[string]bool{}
 	for u, way := range h.o.uses {
-		target := h.o.tasks[u.task].sandbox + "/" + u.path
+		target := targetOf(h.o.tasks[u.task].sandbox, u.path, way.pid)
 		m, there := h.w.mounts[target]
 		v, _ := h.n.s.Named(u.volume)
 		if f, _ := h.n.s.Fault(Unit{AttachmentUnit, "", v.UUID, u.task, u.path}); there && m.volume == "" && f.Kind == ErrExists {
@@ -406,10 +409,11 @@ func (h *history) checkMounts() error {
 			h.tally["closed"]++
 		}
 		ro := way.mode == resource.RO || closed && !h.w.busy[target] || m.ro && closed
-		if way.via == ByPath && (!there || m.volume != v.UUID || m.ro != ro || m.noExec != way.noExec || m.as != way.as) {
+		made := way.via == ByPath || way.via == ByNamespace
+		if made && (!there || m.volume != v.UUID || m.ro != ro || m.noExec != way.noExec || m.as != way.as) {
 			return fmt.Errorf("%+v is not mounted at %s: %+v", u, target, m)
 		}
-		wanted[target] = way.via == ByPath
+		wanted[target] = made
 	}
 	for target, m := range h.w.mounts {
 		if m.volume != "" && !wanted[target] {
@@ -528,7 +532,7 @@ func manyChecks(t *testing.T, n int) {
 
 // often is what must have come of actions once in 300 histories, at least: each begins
 // with three volumes.
-var often = []string{"launch done", "launch refused", "launch failed", "launch crashed", "relaunch done", "relaunch refused", "relaunch crashed",
+var often = []string{"hot done", "hot refused", "hot crashed", "launch done", "launch refused", "launch failed", "launch crashed", "relaunch done", "relaunch refused", "relaunch crashed",
 	"raze done", "raze refused", "raze crashed", "rereserve done", "rereserve refused", "rereserve crashed", "resize done", "resize refused", "resize crashed",
 	"grow done", "grow refused", "shrink done", "shrink refused", "acknowledge done", "acknowledge refused", "slay done", "slay refused", "slay crashed", "renew done", "renew refused",
 	"asked again", "closed", "operation OPERATION_FAILED", "operation OPERATION_FINISHED"}

@@ -64,7 +64,7 @@ func (o oracle) launch(w *world, op Launch) error {
 			return ErrNotFound
 		}
 		at := r.Disk.Volume
-		if err := o.use(w, op.Task, Use{Volume: name.String(), Path: at.ContainerPath, Mode: at.Mode}, ByPath); err != nil {
+		if err := o.use(w, op.Task, Use{Volume: name.String(), Path: at.ContainerPath, Mode: at.Mode}, ByPath, 0); err != nil {
 			return err
 		}
 	}

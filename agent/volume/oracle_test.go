@@ -58,6 +58,7 @@ type oway struct {
 	noExec     bool
 	as         string
 	via        Via
+	pid        int
 	gone, lazy bool
 }
 
@@ -225,8 +226,10 @@ func (o oracle) settled(w *world) oracle {
 	}
 	busyTasks := map[string]bool{}
 	for u, way := range n.uses {
-		target := n.tasks[u.task].sandbox + "/" + u.path
+		target := targetOf(n.tasks[u.task].sandbox, u.path, way.pid)
 		switch {
+		case way.pid != 0 && !w.alive[way.pid]:
+			delete(n.uses, u)
 		case way.gone && (!w.busy[target] || way.lazy || way.via != ByPath):
 			delete(n.uses, u)
 		default:
@@ -312,7 +315,7 @@ func view(s *State) oracle {
 		o.tasks[t.ID] = otask{t.Sandbox, t.Own, t.Lease, t.Killing, t.Releasing}
 	}
 	s.byVolume.Scan(func(a *Attachment) bool {
-		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.NoExec, asText(a.As), a.Via, a.Gone, a.Lazy}
+		o.uses[ouse{a.Task, a.Path, names[a.Volume]}] = oway{a.Mode, a.NoExec, asText(a.As), a.Via, a.PID, a.Gone, a.Lazy}
 		return true
 	})
 	return o

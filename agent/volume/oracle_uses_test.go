@@ -51,7 +51,7 @@ func (o oracle) addTask(id string, t otask, at time.Duration) error {
 		return nil
 	}
 	for _, other := range o.tasks {
-		if other.sandbox == t.sandbox {
+		if other.sandbox == t.sandbox && t.sandbox != "" {
 			return ErrExists
 		}
 	}
@@ -64,7 +64,7 @@ func (o oracle) claim(w *world, op Claim) error {
 		return err
 	}
 	for _, u := range op.Uses {
-		if err := o.use(w, op.Task, u, Claimed); err != nil {
+		if err := o.use(w, op.Task, u, Claimed, 0); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (o oracle) attach(w *world, op Attach) error {
 	t, ok := o.tasks[op.Task]
 	switch {
 	case !ok:
-		t = otask{sandbox: op.Sandbox, own: op.Own, lease: Lease{TTL: op.TTL}}
+		t = otask{sandbox: op.Sandbox, own: op.Own, lease: Lease{PID: op.In.PID, Start: op.In.Start, TTL: op.TTL}}
 	case op.Sandbox != "" && op.Sandbox != t.sandbox, op.TTL != 0 && op.TTL != t.lease.TTL:
 		return ErrExists
 	}
@@ -84,10 +84,10 @@ func (o oracle) attach(w *world, op Attach) error {
 			return err
 		}
 	}
-	return o.use(w, op.Task, op.Use, op.Via)
+	return o.use(w, op.Task, op.Use, op.Via, op.In.PID)
 }
 
-func (o oracle) use(w *world, task string, u Use, via Via) error {
+func (o oracle) use(w *world, task string, u Use, via Via, pid int) error {
 	name, _ := ParseName(u.Volume)
 	v, ok := o.volumes[name]
 	switch {
@@ -105,6 +105,9 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 	key := ouse{task, u.Path, name}
 	if key.path == "" {
 		key.path = v.path
+	}
+	if o.tasks[task].sandbox == "" && (pid == 0 || key.path[0] != '/') {
+		return ErrInvalid
 	}
 	old, there := o.uses[key]
 	switch {
@@ -126,7 +129,7 @@ func (o oracle) use(w *world, task string, u Use, via Via) error {
 			return err
 		}
 	}
-	o.uses[key] = oway{mode: u.Mode, noExec: u.NoExec, as: asText(u.As), via: via}
+	o.uses[key] = oway{mode: u.Mode, noExec: u.NoExec, as: asText(u.As), via: via, pid: pid}
 	return nil
 }
 
@@ -171,7 +174,7 @@ func (o oracle) detach(op Detach) error {
 	if !known || !there || !found {
 		return ErrNotFound
 	}
-	if !left && task.lease.PID == 0 {
+	if !left && (task.lease.PID == 0 || task.sandbox == "") {
 		task.releasing = true
 		o.tasks[op.Task] = task
 	}

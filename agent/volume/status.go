@@ -173,7 +173,7 @@ func (o *OperationStatus) await(d *draft) {
 				o.Removing = append(o.Removing, v.UUID)
 			}
 		case AttachmentUnit:
-			if a, ok := d.Attachment(u); ok && a.Via == ByPath && !a.Gone {
+			if a, ok := d.Attachment(u); ok && (a.Via == ByPath || a.Via == ByNamespace) && !a.Gone {
 				o.Attaching = append(o.Attaching, Target{Volume: a.Volume, Task: a.Task, Path: a.Path})
 			}
 		}

@@ -206,7 +206,8 @@ func (w *world) observe(s *State, u Unit) (seen Seen) {
 	case AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {
 			m, there := w.mounts[w.target(s, a)]
-			seen.Attachment = SeenAttachment{Point: there, Mounted: there && m.volume == a.Volume, Foreign: there && m.volume != a.Volume, ReadOnly: m.ro}
+			seen.Attachment = SeenAttachment{Point: there, Mounted: there && m.volume == a.Volume, Foreign: there && m.volume != a.Volume, ReadOnly: m.ro,
+				Ended: a.PID != 0 && !w.alive[a.PID]}
 		}
 	}
 	return seen
@@ -238,7 +239,25 @@ func (w *world) target(s *State, a *Attachment) string {
 	if !ok {
 		w.fatal("%s has no task", a.Unit())
 	}
-	return path.Join(t.Sandbox, a.Path)
+	return targetOf(t.Sandbox, a.Path, a.PID)
+}
+
+// targetOf is a target in the sandbox, or in the namespace that each process has to itself.
+func targetOf(sandbox, at string, pid int) string {
+	if !path.IsAbs(at) {
+		at = sandbox + "/" + at
+	}
+	if pid != 0 {
+		return fmt.Sprint("@", pid, at)
+	}
+	return at
+}
+
+// exit ends a process, and its namespace with it.
+func (w *world) exit(pid int) {
+	delete(w.alive, pid)
+	maps.DeleteFunc(w.busy, func(target string, _ bool) bool { return strings.HasPrefix(target, fmt.Sprint("@", pid, "/")) })
+	maps.DeleteFunc(w.mounts, func(target string, _ mounted) bool { return strings.HasPrefix(target, fmt.Sprint("@", pid, "/")) })
 }
 
 // step does a step, or fails as it is told to.
@@ -375,7 +394,7 @@ func (w *world) kill(t *Task) {
 		delete(w.cgroups, t.Lease.Cgroup)
 		return
 	}
-	delete(w.alive, t.Lease.PID)
+	w.exit(t.Lease.PID)
 }
 
 func (w *world) doAttachment(s *State, a *Attachment, kind StepKind) error {

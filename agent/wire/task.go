@@ -79,7 +79,7 @@ func AttachmentOf(s *volume.State, a *volume.Attachment) Attachment {
 		UUID: a.Volume, Task: a.Task, Path: a.Path, Mode: a.Mode, NoExec: a.NoExec, As: a.As, Via: a.Via, PID: a.PID, Since: a.Since,
 		Detaching: a.Gone, Fault: faultOf(s, a.Unit()),
 	}
-	w.Closed = s.InForce(a).Mode != a.Mode && a.Via == volume.ByPath
+	w.Closed = s.InForce(a).Mode != a.Mode && (a.Via == volume.ByPath || a.Via == volume.ByNamespace)
 	if v, ok := s.Volume(a.Volume); ok {
 		w.Volume = v.Name.String()
 		if a.As == nil {
