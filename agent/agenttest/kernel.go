@@ -344,6 +344,10 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		k.Cgroups[t.Lease.Cgroup] = false
 	case volume.RemoveCgroup:
 		delete(k.Cgroups, t.Lease.Cgroup)
+	case volume.LimitIO:
+		if _, there := k.Cgroups[t.Lease.Cgroup]; !there {
+			return fmt.Errorf("limit of cgroup %s, which is not there", t.Lease.Cgroup)
+		}
 	case volume.DoKill:
 		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
 			delete(k.Cgroups, t.Lease.Cgroup)

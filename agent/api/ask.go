@@ -168,6 +168,11 @@ func refsOf(op volume.Operation) (refs []string) {
 		for _, u := range o.Uses {
 			refs = append(refs, u.Volume)
 		}
+		for _, t := range o.IO {
+			if t.Volume != "" {
+				refs = append(refs, t.Volume)
+			}
+		}
 	}
 	return refs
 }

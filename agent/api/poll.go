@@ -134,4 +134,4 @@ func keep(item map[string]json.RawMessage, fields []string) (map[string]json.Raw
 }
 
 // optional are fields that an item may lack.
-var optional = map[string]bool{"fault": true, "held": true, "killing": true}
+var optional = map[string]bool{"fault": true, "held": true, "io": true, "io_cgroup": true, "killing": true}

@@ -173,6 +173,9 @@ func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation
 		if err == nil {
 			o.Lease, err = h.prepareLease(o)
 		}
+		if err == nil {
+			o.IOGroup, err = h.prepareIO(s, o)
+		}
 		return o, err
 	case volume.Attach:
 		o.At = lease.Now()

@@ -85,6 +85,9 @@ func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 		if seen.Cgroup, err = cgroup.Exists(t.Lease.Cgroup); err == nil && seen.Cgroup {
 			seen.Inside, err = cgroup.Populated(t.Lease.Cgroup)
 		}
+		if err == nil && seen.Cgroup && len(t.IO) > 0 && !t.Releasing && !t.Killing {
+			seen.Unlimited, err = h.unlimited(t)
+		}
 	}
 	seen.At = lease.Now()
 	return seen, err

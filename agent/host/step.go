@@ -123,6 +123,8 @@ func (h *Host) doTask(ctx context.Context, s *volume.State, step volume.Step) er
 		return r.Remove(ctx, rel)
 	case volume.MakeCgroup, volume.RemoveCgroup:
 		return h.doCgroup(t, step.Kind)
+	case volume.LimitIO:
+		return h.limitIO(t)
 	case volume.DoKill:
 		return h.kill(ctx, t)
 	}

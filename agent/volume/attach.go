@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,6 +37,8 @@ type Claim struct {
 	Lease   Lease
 	At      time.Duration // when Lease.TTL begins, since the boot; found out when the operation is prepared
 	Uses    []Use
+	IO      []Throttle // needs a cgroup
+	IOGroup string     // where the limits are, if not in Lease.Cgroup; found out when the operation is prepared
 }
 
 // Attach gives one more volume to a task, or turns what it claimed into a mount. A task
@@ -85,6 +88,14 @@ func (o Claim) apply(d *draft) error {
 	if err := t.Lease.begin(t.ID, o.At); err != nil {
 		return err
 	}
+	var err error
+	if t.IO, err = d.DiskLimits(o); err != nil {
+		return err
+	}
+	if len(t.IO) > 0 && t.Lease.Cgroup == "" {
+		return refuse(ErrInvalid, "task %s: limits of input and output are a cgroup's, and it is to have none", t.ID)
+	}
+	t.IOGroup = o.IOGroup
 	if err := d.addTask(t); err != nil {
 		return err
 	}
@@ -154,7 +165,7 @@ func (d *draft) addTask(t *Task) error {
 		if err := old.ending(); err != nil {
 			return err
 		}
-		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.User.same(t.User) && old.Lease.like(t.Lease) {
+		if old.Sandbox == t.Sandbox && old.Own == t.Own && old.User.same(t.User) && old.Lease.like(t.Lease) && slices.Equal(old.IO, t.IO) {
 			d.renew(old, t.Lease)
 			return nil
 		}

@@ -170,14 +170,16 @@ type Lease struct {
 
 // Task is a group of processes that uses volumes and has a sandbox.
 type Task struct {
-	ID        string    `json:"id"`
-	Sandbox   string    `json:"sandbox"`        // absolute path of its directory; empty where all its uses are by namespace
-	Own       bool      `json:"own,omitempty"`  // the agent makes and removes the sandbox
-	User      *ID       `json:"user,omitempty"` // whose the sandbox is that the agent makes; nil is root
-	Lease     Lease     `json:"lease"`
-	Since     time.Time `json:"since"`
-	Killing   bool      `json:"killing,omitempty"`   // its processes are to be ended, and then it is released
-	Releasing bool      `json:"releasing,omitempty"` // tombstone
+	ID        string      `json:"id"`
+	Sandbox   string      `json:"sandbox"`        // absolute path of its directory; empty where all its uses are by namespace
+	Own       bool        `json:"own,omitempty"`  // the agent makes and removes the sandbox
+	User      *ID         `json:"user,omitempty"` // whose the sandbox is that the agent makes; nil is root
+	Lease     Lease       `json:"lease"`
+	IO        []DiskLimit `json:"io,omitempty"`       // by disk, each once
+	IOGroup   string      `json:"io_group,omitempty"` // the cgroup that has these limits, if not that of the lease
+	Since     time.Time   `json:"since"`
+	Killing   bool        `json:"killing,omitempty"`   // its processes are to be ended, and then it is released
+	Releasing bool        `json:"releasing,omitempty"` // tombstone
 }
 
 // Via is how a task gets at a volume.

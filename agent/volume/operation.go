@@ -77,7 +77,7 @@ func count(ops []Operation) (n int) {
 		case Launch:
 			n += len(o.Resources)
 		case Claim:
-			n += len(o.Uses)
+			n += len(o.Uses) + len(o.IO)
 		}
 	}
 	return n

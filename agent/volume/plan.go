@@ -30,6 +30,7 @@ const (
 
 	MakeSandbox   StepKind = "make-sandbox"   // task
 	MakeCgroup    StepKind = "make-cgroup"    // task
+	LimitIO       StepKind = "limit-io"       // task: bound what its cgroup reads and writes
 	DoKill        StepKind = "kill"           // task: end its processes; the cgroup goes with them
 	RemoveCgroup  StepKind = "remove-cgroup"  // task
 	RemoveSandbox StepKind = "remove-sandbox" // task
@@ -80,6 +81,8 @@ type SeenTask struct {
 	Cgroup   bool // its cgroup exists
 	Claimant bool // the process that claimed for it lives
 	Inside   bool // processes are in its cgroup
+
+	Unlimited bool // its cgroup has other limits of input and output than it should
 
 	At time.Duration // when it was looked at, since the boot
 }
@@ -221,6 +224,9 @@ func planTask(t *Task, seen SeenTask, attachments bool) []Step {
 		}
 		if t.Lease.Cgroup != "" && !seen.Cgroup {
 			out = append(out, steps(MakeCgroup)...)
+		}
+		if len(t.IO) > 0 && (!seen.Cgroup || seen.Unlimited) {
+			out = append(out, steps(LimitIO)...)
 		}
 	case !attachments:
 		if seen.Cgroup {

@@ -38,6 +38,7 @@ type Claim struct {
 	User    *volume.ID `json:"user,omitempty"`    // whose the sandbox is to be that the agent makes; none is root
 	Cgroup  bool       `json:"cgroup,omitempty"`  // have a cgroup made that proves it alive as well, where the host has cgroups
 	Volumes []Use      `json:"volumes,omitempty"`
+	IO      []Throttle `json:"io,omitempty"` // limits of input and output; needs the cgroup
 }
 
 // Use is one volume that a task wants.
@@ -197,7 +198,7 @@ func (c Claim) Operation(peer int) (volume.Claim, error) {
 	if err != nil {
 		return op, err
 	}
-	op.Lease.TTL = ttl
+	op.Lease.TTL, op.IO = ttl, throttlesOf(c.IO)
 	if c.PID == 0 && ttl == 0 {
 		op.Lease.PID = peer
 	}

@@ -18,7 +18,9 @@ type Task struct {
 	Killing     bool         `json:"killing,omitempty"` // its processes are being ended
 	Releasing   bool         `json:"releasing"`         // it has ended and is being removed
 	Attachments []Attachment `json:"attachments"`
-	Held        *Held        `json:"held,omitempty"` // where it was asked for, and the task has a lease
+	IO          []DiskLimit  `json:"io,omitempty"`        // what it may read and write, by disk
+	IOCgroup    string       `json:"io_cgroup,omitempty"` // that has those limits, where that of its lease can't: to be joined as well
+	Held        *Held        `json:"held,omitempty"`      // where it was asked for, and the task has a lease
 	Fault       *Fault       `json:"fault,omitempty"`
 }
 
@@ -63,6 +65,7 @@ func TasksOf(s *volume.State, after string, limit int, view View) Tasks {
 func TaskOf(s *volume.State, t *volume.Task, view View) Task {
 	w := Task{
 		ID: t.ID, Sandbox: t.Sandbox, Own: t.Own, User: t.User, Lease: leaseOf(t.Lease), Since: t.Since, Killing: t.Killing, Releasing: t.Releasing,
+		IO: limitsOf(t.IO), IOCgroup: t.IOGroup,
 		Attachments: []Attachment{}, Fault: faultOf(s, volume.UnitOfTask(t.ID)),
 	}
 	for a := range s.AttachmentsIn(t.ID) {

@@ -36,12 +36,14 @@ func runCommand() *cli.Command {
 			"EXAMPLES:\n" +
 			"   tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'\n" +
 			"   tenon run --task reader --volume web/data:data:ro -- cat data/greeting\n" +
+			"   tenon run --task hungry --volume web/data:data --io read=10MiB,write=5MiB -- cp data/a data/b\n" +
 			"   tenon run --task carol --user carol --idmap user --volume web/data -- touch data/mine",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "task", Usage: "call the task `ID`", Required: true},
 			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "use a volume: `NAME[:PATH][:OPTIONS]`; may be repeated"},
 			&cli.StringFlag{Name: "user", Usage: "run the command as `USER[:GROUP]`, by name or by number", DefaultText: "whoever asks"},
 			idmapFlag("UID:GID, or user for that of --user"),
+			&cli.StringSliceFlag{Name: "io", Usage: "limit what is read and written a second on the disks of its volumes, or on that of one: `[VOLUME:]LIMITS`, of read=10MiB,write=5MiB,riops=100,wiops=50; may be repeated"},
 			&cli.StringFlag{Name: "sandbox", Usage: "use `DIR`, beneath a sandbox root, instead of one that is made and removed"},
 		},
 		Action: run,
@@ -60,6 +62,13 @@ func run(c *cli.Context) error {
 	var err error
 	if claim.Volumes, err = usesOf(c); err != nil {
 		return err
+	}
+	for _, spec := range c.StringSlice("io") {
+		limit, err := parseThrottle(spec)
+		if err != nil {
+			return misused(c, "%v", err)
+		}
+		claim.IO = append(claim.IO, limit)
 	}
 	as, err := runsAs(c, claim.Volumes)
 	if err != nil {

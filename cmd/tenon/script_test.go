@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot:        t.TempDir(),
 		Setup:              setUp,
 		RequireUniqueNames: true,
+		Condition:          condition,
 		UpdateScripts:      os.Getenv(goldenSet) != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(hostOf(ts).start(args)) },
@@ -66,6 +67,24 @@ func TestScripts(t *testing.T) {
 			"poll":       poll,
 		},
 	})
+}
+
+// condition says whether [io] holds: whether tasks here can have limits of input and output.
+func condition(name string) (bool, error) {
+	if name != "io" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	groups, err := cgroup.Open(cgroup.Options{Parent: "/"})
+	if err != nil {
+		return false, nil
+	}
+	dir, err := os.Open(os.TempDir())
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	_, err = cgroup.DeviceOf(dir)
+	return errors.Join(err, groups.LimitsIO()) == nil, nil
 }
 
 // testHost is what a script has to itself: a directory, and the agent that runs there.

@@ -2,8 +2,8 @@
 // the agent knows when the whole task is gone, not just its first process, and
 // can end it whole.
 //
-// It is not for limits: a group made here has no controllers of its own and says
-// only who belongs to a task. It never touches a group that it did not name.
+// A group made here has no controllers and says only who belongs to a task, unless it is given
+// limits of its input and output. It never touches a group that it did not name.
 //
 // Any of the three layouts of a Linux host will do. Where the unified hierarchy
 // (cgroups v2) is mounted, alone or beside the v1 controllers (hybrid), it is used,

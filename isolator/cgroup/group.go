@@ -83,13 +83,19 @@ func (g *Group) Processes() ([]int, error) {
 	return all, err
 }
 
-// Join moves a process into the group. The children that it has already stay where they
+// Join moves a process into the group, and into that of its limits where that is another one
+// (IOPath). The children that it has already stay where they
 // are, those it makes later are born in the group. A process that is already there stays.
 func (g *Group) Join(pid int) error {
 	if pid <= 0 {
 		return fmt.Errorf("join process %d to cgroup %s: not a process id", pid, g.Path())
 	}
-	if err := g.add(uint64(pid)); err != nil {
+	// The limits first: what is born in the group from then on has them.
+	err := g.joinIO(uint64(pid))
+	if err == nil {
+		err = g.add(uint64(pid))
+	}
+	if err != nil {
 		return explain(g.Path(), fmt.Errorf("join process %d to cgroup %s: %w", pid, g.Path(), err))
 	}
 	return nil
@@ -125,6 +131,9 @@ func (g *Group) Dir() (*os.File, error) {
 // that were empty may be gone then.
 func (g *Group) Delete() error {
 	err := remove(g.Path())
+	if err == nil {
+		err = g.deleteIO()
+	}
 	if err == nil {
 		return nil
 	}

@@ -46,8 +46,10 @@ func checkSleeping(t *Tree) (found []Finding) {
 
 // skippers are the files and packages whose helpers may skip a test.
 var skippers = map[string]string{
+	"agent/host/io_test.go":           "requireIO: a controller of input and output, and a disk",
 	"agent/master/mastertest/etcd.go": "StartEtcd: the server of etcd",
 	"agent/pool/power_test.go":        "newDisk: mkfs and loop devices",
+	"isolator/cgroup/io_test.go":      "onDisk, limiting: a disk, a controller of input and output",
 	"isolator/quota/disk_test.go":     "newDisk: mkfs, loop devices and project quotas",
 	"isolator/quota/off_test.go":      "runAll: programs that know simple quotas",
 	"mount/mounttest":                 "the Require helpers",
