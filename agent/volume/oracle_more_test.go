@@ -113,7 +113,28 @@ func (o oracle) takenBack(w *world, list []Operation) oracle {
 			o.asked[group.ID] = oasked{digest: group.Digest}
 		} else if !undone(op) {
 			o, _ = o.apply(w, op)
+		} else {
+			o = o.renewed(op)
 		}
+	}
+	return o
+}
+
+// renewed is what stays of an operation that is taken back: whoever asks for a task that is
+// there has renewed its time to live.
+func (o oracle) renewed(op Operation) oracle {
+	var id string
+	var lease Lease
+	switch op := op.(type) {
+	case Attach:
+		id, lease = op.Task, Lease{TTL: op.TTL, Until: op.At + op.TTL}
+	case Claim:
+		id, lease = op.Task, Lease{TTL: op.Lease.TTL, Until: op.At + op.Lease.TTL}
+	}
+	if t, ok := o.tasks[id]; ok && lease.TTL != 0 && !t.releasing && !t.killing {
+		o = o.clone()
+		t.lease.Until = lease.Until
+		o.tasks[id] = t
 	}
 	return o
 }

@@ -257,7 +257,8 @@ func undoAttachment(before, now *State, u Unit) []Change {
 	return []Change{{Attachment: &end}}
 }
 
-// undoTask releases a task that the batch made, and with it whatever came to it since.
+// undoTask releases a task that the batch made, and with it whatever came to it since. One that
+// was there keeps the time to live that the batch has renewed: whoever asked lives.
 func undoTask(before, now *State, u Unit) []Change {
 	_, old := before.Task(u.Task)
 	t, ok := now.Task(u.Task)

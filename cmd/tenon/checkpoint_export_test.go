@@ -9,7 +9,6 @@ import (
 )
 
 func TestAnExportIsOneJSONValueWhateverIsLeft(t *testing.T) {
-	t.Parallel()
 	const fixture = "../../testdata/checkpoint/v1/journal"
 	for name, keep := range map[string]func(path string) bool{
 		"all of it":   func(string) bool { return true },
@@ -18,7 +17,6 @@ func TestAnExportIsOneJSONValueWhateverIsLeft(t *testing.T) {
 		"nothing":     func(string) bool { return false },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			dir := t.TempDir()
 			if err := os.CopyFS(dir, os.DirFS(fixture)); err != nil {
 				t.Fatal(err)
