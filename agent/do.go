@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 
@@ -71,7 +70,7 @@ func (a *Agent) rehearse(r Request, ops []volume.Operation) (would *volume.State
 		would = out.Next
 		return volume.Outcome{}, err
 	})
-	if err := errors.Join(err, a.await(v)); err != nil {
+	if err := a.told(v, err); err != nil {
 		return nil, 0, err
 	}
 	return would, meets, nil
@@ -110,8 +109,8 @@ func (a *Agent) do(ctx context.Context, r Request) (b batch, err error) {
 		b.before, b.touched = s, out.Touched
 		return out, err
 	})
-	if err := errors.Join(err, a.await(v)); err != nil {
-		return b, err // a refusal, too, speaks of what will survive
+	if err := a.told(v, err); err != nil {
+		return b, err
 	}
 	a.logOperations(b)
 	a.crash("synced")
@@ -119,6 +118,15 @@ func (a *Agent) do(ctx context.Context, r Request) (b batch, err error) {
 		return b, a.takeBack(ctx, b, err)
 	}
 	return b, nil
+}
+
+// told is what may be told of a batch that met the version v, where err refused it: a refusal,
+// too, speaks of what will survive. Where that can't be said, the journal's failure is told.
+func (a *Agent) told(v version, err error) error {
+	if failed := a.await(v); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // Hand gives the task a mount of a volume as a descriptor, after turning its claim into
