@@ -6,8 +6,9 @@ DESTDIR ?=
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
 # Packages that the tests need besides Go and make: a C compiler for the race detector,
-# systemd-analyze for the units, mkfs for loop images, unshare for the demo, a real etcd.
-APT      = gcc libc6-dev util-linux systemd xfsprogs e2fsprogs btrfs-progs etcd-server
+# systemd-analyze for the units, mkfs for loop images, unshare for the demo, patch for the
+# mutants, a real etcd.
+APT      = gcc libc6-dev util-linux patch systemd xfsprogs e2fsprogs btrfs-progs etcd-server
 # What the virtual machines need; their kernels and systemd are downloaded, not installed.
 APT_VM   = util-linux xfsprogs e2fsprogs btrfs-progs xz-utils
 # What virtual machines are: uml, user-mode Linux, or qemu, emulation of Debian's kernel.
@@ -27,7 +28,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test fuzz acceptance kill vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance kill power-cut mutants vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,13 +50,23 @@ fuzz: ## every fuzz target for FUZZTIME each, as many at once as there are proce
 acceptance: ## the acceptance list of the specification, case by case (agent/acceptance)
 	@$(GO) test -C agent/acceptance -count=1 -run '^TestAcceptance$$' -timeout 15m -args -whole
 
-# How often `make kill` kills, and the seed of its choices.
-N    ?= 300
-SEED ?= $(shell date +%s)
+# How often `make kill` kills (300) and `make power-cut` cuts (100, for each disk).
+N ?=
+# Of `make kill`: the seed of its choices. Of `make power-cut`: with which patch of
+# testdata/mutants, if any, and on which disks; ENGINE is host there unless it is given.
+SEED   ?= $(shell date +%s)
+MUTANT ?=
+DISKS  ?=
 
 kill: build ## as root: kill the agent N times under load, and check after each (SEED=...)
 	$(GO) build -o bin/crash ./agent/agenttest/crash
-	unshare --mount --propagation private bin/crash kill -n $(N) -seed $(SEED)
+	unshare --mount --propagation private bin/crash kill -n $(or $(N),300) -seed $(SEED)
+
+power-cut: ## cut the power N times under load, and check what is left (ENGINE=host|qemu|uml)
+	testdata/vm/power-cut -e $(if $(filter file,$(origin ENGINE)),host,$(ENGINE)) -n $(or $(N),100) $(if $(MUTANT),-m $(MUTANT)) $(DISKS)
+
+mutants: ## break a copy of the tree in each way of testdata/mutants/table: a named test has to notice
+	testdata/mutants/run
 
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
@@ -87,7 +98,7 @@ bench-smoke: ## every benchmark compiles and runs once
 
 ci: deps fmt tidy vet staticcheck lint ## what CI runs
 	TENON_TEST_REQUIRE=$(REQUIRE) $(MAKE) --no-print-directory test
-	$(MAKE) --no-print-directory demo acceptance bench-smoke units fuzz
+	$(MAKE) --no-print-directory demo acceptance bench-smoke units mutants fuzz
 	$(if $(VM),$(MAKE) --no-print-directory -j2 -O test-vm test-systemd)
 
 fmt: ## gofmt has nothing to say

@@ -13,6 +13,10 @@ import (
 	"github.com/google/uuid"
 )
 
+// lookCalls is more than the calls of one look. A phase that writes has not seen those of the
+// phase before it, in the same boot, that looked, and must not use their numbers again.
+const lookCalls = 10_000
+
 // cut is the command of that name.
 func cut(o options, out io.Writer) error {
 	events, err := readEvents(os.Getenv("POWERCUT_ACKED"))
@@ -32,6 +36,7 @@ func cut(o options, out io.Writer) error {
 	l := newLoad(s, newHistory(events, write), o.clients, marks(events), o.seed)
 	switch phase := os.Getenv("POWERCUT_PHASE"); {
 	case phase == "write":
+		l.history.calls += lookCalls
 		return l.untilTheCut()
 	case phase != "verify":
 		return fmt.Errorf("there is no phase %q", phase)
@@ -93,11 +98,12 @@ func reservedFor(events []Event, role string) bool {
 func (l *load) afterTheCut(out io.Writer) error {
 	began := time.Now()
 	if os.Getenv("POWERCUT_IMAGE") != "" { // no machine was booted
-		if err := anotherBoot(); err != nil {
+		if err := anotherBoot("/run"); err != nil {
 			return err
 		}
 	}
 	l.history.mark(markCut)
+	l.site.wasCut = true
 	ctx := context.Background()
 	if err := l.site.start(ctx); err != nil {
 		return err
@@ -114,9 +120,9 @@ func (l *load) afterTheCut(out io.Writer) error {
 // bootID is what tells one boot of the kernel from another (random(4)).
 const bootID = "/proc/sys/kernel/random/boot_id"
 
-// anotherBoot has this mount namespace see another boot.
-func anotherBoot() error {
-	name := filepath.Join("/run", "boot_id")
+// anotherBoot has this mount namespace see another boot, which a file in dir tells.
+func anotherBoot(dir string) error {
+	name := filepath.Join(dir, "boot_id")
 	if err := os.WriteFile(name, []byte(uuid.NewString()+"\n"), 0o444); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (l *load) resume() {
 	l.stop = stop
 	for _, w := range l.workers {
 		l.working.Go(func() {
-			for ctx.Err() == nil && w.act() {
+			for ctx.Err() == nil && !l.site.powerless.Load() && w.act() {
 			}
 		})
 	}
@@ -94,8 +94,21 @@ func (l *load) call(a Ask, ask func(ctx context.Context) (Answer, error)) Answer
 	if err != nil {
 		answer = Answer{Kind: kindOf(err), Text: err.Error()}
 	}
+	if l.site.powerless.Load() {
+		answer.Kind = uncertain(a, answer.Kind)
+	}
 	l.history.answer(call, answer)
 	return answer
+}
+
+// uncertain is the kind of an answer from an agent without a disk: only what it never says
+// without one is believed.
+func uncertain(a Ask, kind string) string {
+	believed := []string{kindOK, kindNotFound, kindNobody, "exists", "in_use", "pending", "insufficient"}
+	if a.Do == doLook || !slices.Contains(believed, kind) {
+		return kindUnknown
+	}
+	return kind
 }
 
 func kindOf(err error) string {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tenon/agent/resource"
@@ -103,8 +104,18 @@ func (s *site) checkHost(volumes []wire.Volume, tasks []wire.Task) error {
 	mounted, err := mountsBeneath(s.path("sandboxes") + "/")
 	return errors.Join(err,
 		same("volumes", s.entries("pool", "live"), live),
-		same("sandboxes", s.entries("sandboxes"), sandboxes),
+		same("sandboxes", slices.DeleteFunc(s.entries("sandboxes"), s.unmarked), sandboxes),
 		same("mounts", mounted, mounts))
+}
+
+// unmarked says whether a sandbox may be left: a power cut between the making of a directory
+// and that of its mark leaves an empty one, which might be anybody's.
+func (s *site) unmarked(name string) bool {
+	if !s.wasCut || len(s.entries("sandboxes", name)) > 0 {
+		return false
+	}
+	_, err := syscall.Getxattr(s.path("sandboxes", name), "trusted.tenon.task", nil)
+	return errors.Is(err, syscall.ENODATA)
 }
 
 func same(what string, host, agent []string) error {

@@ -31,10 +31,14 @@ func step(o object, ask Ask, answer Answer) []object {
 	if answer.Kind == kindOK || answer.Kind == kindNotFound && ask.Do == doCreate { // it was destroyed before it was ready
 		return effect(o, ask, answer)
 	}
+	var next []object
 	if mayRefuse(o, ask, answer.Kind) {
-		return []object{o}
+		next = append(next, o)
 	}
-	return nil
+	if answer.Kind == kindNotFound && ask.Do == doResize { // it was destroyed before the answer was made
+		next = append(next, effect(o, ask, answer)...)
+	}
+	return next
 }
 
 // effect is what a call does if it is done; nothing, if it could not be done.

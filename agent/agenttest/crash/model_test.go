@@ -94,6 +94,7 @@ func TestAHistoryThatCanBeIsAccepted(t *testing.T) {
 		"a volume is destroyed before its time": new(said).call(destroy, unknown).call(create, notFound).mark(markUp).call(looks, ok),
 		"a name is used again":                  new(said).call(create, made).call(destroy, ok).call(create, Answer{Kind: kindOK, UUID: "u2"}),
 		"a resize is not answered":              new(said).call(create, made).call(Ask{Do: doResize, Size: 9}, unknown).mark(markCut).call(looks, seen(9, "")),
+		"a resize is seen before a destroy":     new(said).call(destroy, unknown).call(create, made).call(Ask{Do: doResize, Size: 9}, notFound).call(looks, seen(9, "")),
 		"a holder may ask again":                new(said).call(create, made).call(t1, unknown).mark(markUp).call(t1, ok).call(looks, seen(8, "t1,")),
 	} {
 		if err := linearizable(h.events); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"tenon/agent/client"
@@ -22,6 +23,9 @@ type site struct {
 	*client.Client
 	tenon, dir string
 	process    *process // the agent that runs, or ran last
+	wasCut     bool     // the power was, at least once
+
+	powerless atomic.Bool // the disk is being taken away beneath the agent
 }
 
 // process is a running agent.
@@ -52,7 +56,8 @@ func newSite(tenon, dir string) (*site, error) {
 	}
 	config := fmt.Sprintf("state_dir = %q\nsocket = %q\ngroup = \"\"\npool = %q\npool_size = \"%dMiB\"\nsandbox_roots = [%q]\ncgroup_parent = %q\naudit_log = \"\"\n",
 		s.path("state"), s.path("tenon.sock"), s.path("pool"), totalMiB, s.path("sandboxes"), s.cgroups())
-	return s, os.WriteFile(s.path("tenon.toml"), []byte(config), 0o600)
+	// An agent that found an empty file would take the defaults, which are places of the host's.
+	return s, errors.Join(writeSynced(s.path("tenon.toml"), config), syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
 func (s *site) cgroups() string { return "/tenon-crash-" + strconv.Itoa(os.Getpid()) }
