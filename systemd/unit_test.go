@@ -95,7 +95,7 @@ func TestAnOptionThatImpliesANamespaceIsFound(t *testing.T) {
 
 // capabilities are those that tenon.service must name; each has its reason there.
 var capabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
 	"CAP_LINUX_IMMUTABLE", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
 }
 
