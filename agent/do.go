@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 
 	"tenon/agent/volume"
@@ -158,12 +159,21 @@ func (a *Agent) converge(ctx context.Context, units []volume.Unit) error {
 	for _, u := range units {
 		stages[stageOf(s, u)] = append(stages[stageOf(s, u)], u)
 	}
-	for _, stage := range stages {
+	for i, stage := range stages {
 		if err := a.runAll(ctx, stage); err != nil {
+			if ctx.Err() != nil { // nobody waits any more, and all of it goes on
+				a.enqueueAll(slices.Concat(stages[i+1:]...))
+			}
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *Agent) enqueueAll(units []volume.Unit) {
+	for _, u := range units {
+		a.enqueue(u)
+	}
 }
 
 func stageOf(s *volume.State, u volume.Unit) int {
@@ -210,6 +220,7 @@ func (a *Agent) takeBack(ctx context.Context, b batch, cause error) error {
 	if len(changes) == 0 {
 		return cause // there was only something to remove, and the loop goes on with that
 	}
+	a.follow(volume.Unit{}, changes) // what others have put into a task since goes with it
 	if err := a.converge(ctx, b.touched); err != nil {
 		a.log.Warn("operation not taken back yet", "err", err)
 	}
