@@ -28,7 +28,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test fuzz acceptance kill power-cut mutants vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance kill power-cut mutants histories histories-loop histories-core vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,19 @@ power-cut: ## cut the power N times under load, and check what is left (ENGINE=h
 mutants: ## break a copy of the tree in each way of testdata/mutants/table: a named test has to notice
 	testdata/mutants/run
 
+# How many `make histories` runs, and the seed of the first.
+FIRST ?= 1
+WAYS   = CGO_ENABLED=0 nice $(GO) test -count=1 -timeout 30m -v
+
+histories: ## N random histories of the loop, and as many of the core: crashes, failures, power cuts at every effect (N=100000)
+	@$(MAKE) --no-print-directory -j2 histories-loop histories-core N=$(or $(N),100000)
+
+histories-loop:
+	$(WAYS) -run '^TestNothingIsLostOrLeaksWhereverTheAgentCrashes$$' ./agent -crash.histories=$(N) -crash.first=$(FIRST)
+
+histories-core:
+	$(WAYS) -run '^TestHistoriesWithCrashesEndAsTheOracleSays$$' ./agent/volume -rapid.checks=$(N)
+
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
@@ -98,6 +111,7 @@ bench-smoke: ## every benchmark compiles and runs once
 
 ci: deps fmt tidy vet staticcheck lint ## what CI runs
 	TENON_TEST_REQUIRE=$(REQUIRE) $(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory histories N=100000
 	$(MAKE) --no-print-directory demo acceptance bench-smoke units mutants fuzz
 	$(if $(VM),$(MAKE) --no-print-directory -j2 -O test-vm test-systemd)
 

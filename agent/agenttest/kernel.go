@@ -25,12 +25,13 @@ import (
 type Dir struct {
 	Birth int
 	Owner volume.Owner
+	Loose bool // it was renamed to where it is, which a power cut may take back; see PowerCut
 }
 
 // Pool is one disk.
 type Pool struct {
-	Missing               bool // not mounted
-	UUID                  string
+	Missing               bool   // not to be found by an agent that starts; one that has it keeps it
+	UUID                  string // in the marker
 	Incoming, Live, Trash map[volume.UUID]Dir
 	Limits                map[uint32]resource.Scalar // by project, which every volume has
 
@@ -38,6 +39,7 @@ type Pool struct {
 	Enforcement volume.Enforcement
 	Room        volume.Room
 
+	open   bool                 // by the agent that runs, which has seen it: it stays as it is until the disk is looked at again
 	synced map[volume.UUID]bool // those of Live that were published by the agent that runs
 }
 
@@ -67,6 +69,11 @@ type Kernel struct {
 
 	// Fail, if set, is asked before each step; its error is the step's.
 	Fail func(volume.Step) error
+	// FailAfter, if set, is asked after each step that was done; its error is the step's.
+	FailAfter func(volume.Step) error
+	// Between, if set, is called between the rename and the sync of each step that has both. The
+	// kernel is not locked meanwhile.
+	Between func(volume.Step)
 	// Acting, if set, is called before each step, and may hang: nothing else waits for it.
 	Acting func(volume.Step)
 	// Unknown counts looks at units that the state does not know.
@@ -79,9 +86,13 @@ type Kernel struct {
 	// FailHand, if set, is the error of every Hand.
 	FailHand error
 
-	dead     bool
-	projects uint32 // given out so far
-	lost     chan string
+	// Projects is how many there are to limit volumes by; 0 is any number.
+	Projects uint32
+
+	dead    bool
+	cursor  uint32            // the project given out last
+	removed map[string]string // sandboxes that a power cut may bring back, with their boots
+	lost    chan string
 }
 
 // errDead is the error of everything that is asked of a kernel after Kill.
@@ -91,10 +102,12 @@ var errDead = errors.New("the agent is dead")
 // here. Revive lets another agent work.
 func (k *Kernel) Kill() { k.setDead(true) }
 
-// Revive undoes Kill.
+// Revive undoes Kill, and is what the start of an agent does to the kernel: it has opened no disk
+// yet, and seen nothing synced.
 func (k *Kernel) Revive() {
 	for _, p := range k.Pools {
 		clear(p.synced)
+		p.open = false
 	}
 	k.setDead(false)
 }
@@ -131,6 +144,7 @@ func (k *Kernel) Reboot() {
 	k.Lock()
 	defer k.Unlock()
 	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
+	k.removed = map[string]string{}
 	if k.Sandboxes == nil {
 		k.Sandboxes = map[string]string{}
 	}
@@ -139,10 +153,15 @@ func (k *Kernel) Reboot() {
 // Exit ends a process that had claimed for a task, or was attached to, and says so to the agent.
 func (k *Kernel) Exit(task string, pid int) {
 	k.Lock()
-	delete(k.Processes, pid)
-	maps.DeleteFunc(k.Mounts, func(target string, _ Mount) bool { return strings.HasPrefix(target, Inside(pid, "")) })
+	k.exit(pid)
 	k.Unlock()
 	k.lost <- task
+}
+
+// Preconditions: k is locked.
+func (k *Kernel) exit(pid int) {
+	delete(k.Processes, pid)
+	maps.DeleteFunc(k.Mounts, func(target string, _ Mount) bool { return strings.HasPrefix(target, Inside(pid, "")) })
 }
 
 // Pass lets time pass, and tells the agent of tasks whose time may be over.
@@ -170,7 +189,7 @@ func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (see
 	}
 	switch u.Kind {
 	case volume.DiskUnit:
-		seen.Disk = k.seeDisk(k.Pools[u.Disk])
+		seen.Disk = k.seeDisk(s, u.Disk)
 		if u.Disk == "" {
 			seen.Disk.Leftover = k.leftovers(s)
 		}
@@ -190,12 +209,30 @@ func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (see
 	return seen, nil
 }
 
-func (k *Kernel) seeDisk(p *Pool) volume.SeenDisk {
-	if p == nil || p.Missing {
+// seeDisk opens the pool if it is the one that should be there. From then on the agent has it,
+// whatever becomes of the place where it was found.
+func (k *Kernel) seeDisk(s *volume.State, key string) volume.SeenDisk {
+	p := k.Pools[key]
+	d, known := s.Disk(key)
+	switch {
+	case p == nil || !known:
+		return volume.SeenDisk{Missing: "it is not configured"}
+	case p.open:
+		return volume.SeenDisk{Pool: d.Pool, Enforcement: p.Enforcement}
+	case p.Missing:
 		return volume.SeenDisk{Missing: "the disk is not there"}
 	}
+	if p.open = p.UUID == d.Pool; p.open {
+		return volume.SeenDisk{Pool: p.UUID, Enforcement: p.Enforcement}
+	}
 	empty := p.UUID == "" && len(p.Incoming)+len(p.Live)+len(p.Trash) == 0
-	return volume.SeenDisk{Empty: empty, Pool: p.UUID, Enforcement: p.Enforcement}
+	return volume.SeenDisk{Empty: empty, Pool: p.UUID}
+}
+
+// has says whether the agent that runs has the pool of a disk.
+func (k *Kernel) has(disk string) bool {
+	p := k.Pools[disk]
+	return p != nil && p.open
 }
 
 // leftovers are the sandboxes that an agent made in another boot for tasks that are not
@@ -211,7 +248,7 @@ func (k *Kernel) leftovers(s *volume.State) (left []volume.Leftover) {
 
 func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenVolume) {
 	p := k.Pools[v.Disk]
-	if d, ok := s.Disk(v.Disk); p == nil || p.Missing || !ok || p.UUID != d.Pool {
+	if !k.has(v.Disk) {
 		seen.Unavailable = "its disk is not there"
 		return seen
 	}
@@ -263,14 +300,24 @@ func (k *Kernel) Do(_ context.Context, s *volume.State, step volume.Step) error 
 			return err
 		}
 	}
+	if err := k.do(s, step); err != nil || k.FailAfter == nil {
+		return err
+	}
+	return k.FailAfter(step)
+}
+
+// Preconditions: k is locked.
+func (k *Kernel) do(s *volume.State, step volume.Step) error {
+	if !s.Has(step.Unit) {
+		return fmt.Errorf("step %s of %s, of which nothing is known", step.Kind, step.Unit)
+	}
 	switch step.Unit.Kind {
 	case volume.DiskUnit:
 		d, _ := s.Disk(step.Unit.Disk)
-		k.Pools[d.Key].UUID = d.Pool
-		return nil
+		return k.doDisk(d, step.Kind)
 	case volume.VolumeUnit:
 		v, _ := s.Volume(step.Unit.Volume)
-		return k.doVolume(k.Pools[v.Disk], v, step.Kind)
+		return k.doVolume(v, step)
 	case volume.TaskUnit:
 		t, _ := s.Task(step.Unit.Task)
 		return k.doTask(s, t, step.Kind)
@@ -287,110 +334,4 @@ func (k *Kernel) acting(step volume.Step) {
 	if f != nil {
 		f(step)
 	}
-}
-
-func (k *Kernel) doVolume(p *Pool, v *volume.Volume, kind volume.StepKind) error {
-	id := v.UUID
-	switch kind {
-	case volume.Make:
-		return k.make(p, v)
-	case volume.Publish:
-		if made, ok := p.Incoming[id]; ok {
-			p.Live[id] = made
-			delete(p.Incoming, id)
-		}
-		p.synced[id] = true
-	case volume.Discard:
-		delete(p.Incoming, id)
-	case volume.Trash:
-		for target, m := range k.Mounts {
-			if m.Volume == id {
-				return fmt.Errorf("trash of volume %s, which is mounted at %s", id, target)
-			}
-		}
-		p.Trash[id] = p.Live[id]
-		delete(p.Live, id)
-	case volume.Purge:
-		delete(p.Trash, id)
-	case volume.Limit:
-		p.Limits[v.Project] = v.Size
-	case volume.Unlimit:
-		delete(p.Limits, v.Project)
-	default:
-		return fmt.Errorf("no step %s for a volume", kind)
-	}
-	return nil
-}
-
-func (k *Kernel) make(p *Pool, v *volume.Volume) error {
-	if _, over := p.Live[v.UUID]; over {
-		return fmt.Errorf("make over live volume %s", v.UUID)
-	}
-	k.Births++
-	p.Incoming[v.UUID] = Dir{Birth: k.Births, Owner: v.Owner}
-	return nil
-}
-
-func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) error {
-	boot, there := k.Sandboxes[t.Sandbox]
-	foreign := there && boot == ""
-	switch kind {
-	case volume.MakeSandbox:
-		if foreign {
-			return &volume.Error{Kind: volume.ErrExists, Message: "sandbox " + t.Sandbox + " is somebody else's"}
-		}
-		k.Sandboxes[t.Sandbox] = s.Boot
-	case volume.MakeCgroup:
-		k.Cgroups[t.Lease.Cgroup] = false
-	case volume.RemoveCgroup:
-		delete(k.Cgroups, t.Lease.Cgroup)
-	case volume.LimitIO:
-		if _, there := k.Cgroups[t.Lease.Cgroup]; !there {
-			return fmt.Errorf("limit of cgroup %s, which is not there", t.Lease.Cgroup)
-		}
-	case volume.DoKill:
-		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
-			delete(k.Cgroups, t.Lease.Cgroup)
-		} else if k.Processes[t.Lease.PID] == t.Lease.Start {
-			delete(k.Processes, t.Lease.PID)
-		}
-	case volume.RemoveSandbox:
-		if foreign {
-			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)
-		}
-		delete(k.Sandboxes, t.Sandbox)
-	default:
-		return fmt.Errorf("no step %s for a task", kind)
-	}
-	return nil
-}
-
-func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target string, kind volume.StepKind) error {
-	switch kind {
-	case volume.DoAttach:
-		v, ok := s.Volume(a.Volume)
-		if !ok {
-			return fmt.Errorf("attach of unknown volume %s", a.Volume)
-		}
-		if _, live := k.Pools[v.Disk].Live[a.Volume]; !live {
-			return fmt.Errorf("attach of volume %s, which is not live", a.Volume)
-		}
-		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}
-	case volume.DoDetach:
-		if k.Mounts[target].Busy && !a.Lazy {
-			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
-		}
-		delete(k.Mounts, target)
-	case volume.Flip:
-		m := k.Mounts[target]
-		if m.Busy && a.Mode == resource.RO {
-			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is open for writing"}
-		}
-		m.ReadOnly = a.Mode == resource.RO
-		k.Mounts[target] = m
-	case volume.Clear:
-	default:
-		return fmt.Errorf("no step %s for an attachment", kind)
-	}
-	return nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 )
 
@@ -42,9 +44,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		o.At = k.Uptime
 		return k.prepareAttach(s, o)
 	case volume.Create:
-		k.projects++
-		o.Project = k.projects
-		return o, nil
+		return k.prepareCreate(s, o)
 	case volume.Launch:
 		if o.Sandbox == "" {
 			o.Sandbox, o.Own = path.Join(Root, o.Task), true
@@ -66,6 +66,36 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return k.prepareRelease(s, o), nil
 	}
 	return op, nil
+}
+
+// prepareCreate finds the next project that is no volume's, and that nothing is limited by.
+//
+// Preconditions: k is locked.
+func (k *Kernel) prepareCreate(s *volume.State, o volume.Create) (volume.Operation, error) {
+	key := ""
+	if o.Volume.Disk != nil {
+		key = o.Volume.Disk.Source.Key()
+	}
+	n := k.Projects
+	if n == 0 {
+		n = math.MaxUint32
+	}
+	for range n {
+		k.cursor = k.cursor%n + 1
+		_, limited := k.limit(key, k.cursor)
+		if !limited && !s.ProjectUsed(key, k.cursor) {
+			o.Project = k.cursor
+			return o, nil
+		}
+	}
+	return nil, &volume.Error{Kind: volume.ErrInsufficient, Message: "no project is left"}
+}
+
+func (k *Kernel) limit(disk string, project uint32) (size resource.Scalar, limited bool) {
+	if p := k.Pools[disk]; p != nil {
+		size, limited = p.Limits[project]
+	}
+	return size, limited
 }
 
 // Preconditions: k is locked.

@@ -45,6 +45,7 @@ func StartTimed(t testing.TB, k *Kernel, dir string, o agent.Options) (a *agent.
 
 func start(t testing.TB, k *Kernel, dir, boot string, o agent.Options) (a *agent.Agent, stop func()) {
 	t.Helper()
+	k.Revive()
 	quiet := slog.New(slog.DiscardHandler)
 	j, err := checkpoint.Open(dir, checkpoint.Options{Logger: quiet})
 	if err != nil {

@@ -167,6 +167,7 @@ func TestEachDisagreementIsNamedWithWhoMendsIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k, s, id := worked(t)
+			k.Revive() // whoever looks has opened nothing yet
 			s = c.disturb(k, s, id)
 			got := look(t, k, s)
 			for i := range got {
@@ -199,6 +200,7 @@ func TestMendingDoesWhatIsSafeAndTellsWhatFailed(t *testing.T) {
 	k, s, id := worked(t)
 	stray := check.Mount{ID: 7, Path: "/sandboxes/bob", Volume: id}
 	k.survey = check.Survey{Mounts: []check.Mount{stray}, Entries: []check.Entry{{Path: "/pool/live/x"}}, Unmarked: []string{""}}
+	k.Revive()
 	k.Pools[""].UUID = ""
 	found := look(t, k, s)
 	if failed := check.Mend(k, s, found); len(failed) > 0 {

@@ -1,0 +1,189 @@
+package agenttest
+
+import (
+	"fmt"
+
+	"tenon/agent/resource"
+	"tenon/agent/volume"
+)
+
+func (k *Kernel) doDisk(d *volume.Disk, kind volume.StepKind) error {
+	p := k.Pools[d.Key]
+	switch {
+	case kind != volume.Format:
+		return fmt.Errorf("no step %s for a disk", kind)
+	case p == nil || p.Missing:
+		return fmt.Errorf("disk %s is not there", volume.DiskName(d.Key))
+	case p.UUID == d.Pool:
+		return nil
+	case p.UUID != "" || len(p.Incoming)+len(p.Live)+len(p.Trash) > 0:
+		return fmt.Errorf("disk %s is not empty", volume.DiskName(d.Key))
+	}
+	p.UUID, p.open = d.Pool, true
+	return nil
+}
+
+func (k *Kernel) doVolume(v *volume.Volume, step volume.Step) error {
+	id, p := v.UUID, k.Pools[v.Disk]
+	if !k.has(v.Disk) {
+		return fmt.Errorf("disk %s does not hold its pool", volume.DiskName(v.Disk))
+	}
+	switch kind := step.Kind; kind {
+	case volume.Make:
+		return k.make(p, v)
+	case volume.Publish:
+		return k.publish(p, id, step)
+	case volume.Discard:
+		delete(p.Incoming, id)
+	case volume.Trash:
+		for target, m := range k.Mounts {
+			if m.Volume == id {
+				return fmt.Errorf("trash of volume %s, which is mounted at %s", id, target)
+			}
+		}
+		return k.trash(p, id, step)
+	case volume.Purge:
+		delete(p.Trash, id)
+	case volume.Limit:
+		p.Limits[v.Project] = v.Size
+	case volume.Unlimit:
+		delete(p.Limits, v.Project)
+	default:
+		return fmt.Errorf("no step %s for a volume", kind)
+	}
+	return nil
+}
+
+// publish renames, and syncs then.
+//
+// Preconditions: k is locked; it is not for a moment.
+func (k *Kernel) publish(p *Pool, id volume.UUID, step volume.Step) error {
+	if made, ok := p.Incoming[id]; ok {
+		made.Loose = true
+		p.Live[id] = made
+		delete(p.Incoming, id)
+	}
+	made, ok := p.Live[id]
+	if !ok {
+		return fmt.Errorf("publish of volume %s, which was not made", id)
+	}
+	if err := k.between(step); err != nil {
+		return err
+	}
+	made.Loose = false
+	p.Live[id] = made
+	p.synced[id] = true
+	return nil
+}
+
+// trash renames, and syncs then, if there is anything.
+//
+// Preconditions: as of publish.
+func (k *Kernel) trash(p *Pool, id volume.UUID, step volume.Step) error {
+	dir, ok := p.Live[id]
+	if !ok {
+		return nil
+	}
+	dir.Loose = true
+	p.Trash[id] = dir
+	delete(p.Live, id)
+	if err := k.between(step); err != nil {
+		return err
+	}
+	dir.Loose = false
+	p.Trash[id] = dir
+	return nil
+}
+
+func (k *Kernel) between(step volume.Step) error {
+	if k.Between == nil {
+		return nil
+	}
+	k.Unlock()
+	k.Between(step)
+	k.Lock()
+	if k.dead {
+		return errDead
+	}
+	return nil
+}
+
+func (k *Kernel) make(p *Pool, v *volume.Volume) error {
+	if _, over := p.Live[v.UUID]; over {
+		return fmt.Errorf("make over live volume %s", v.UUID)
+	}
+	k.Births++
+	p.Incoming[v.UUID] = Dir{Birth: k.Births, Owner: v.Owner}
+	return nil
+}
+
+func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) error {
+	boot, there := k.Sandboxes[t.Sandbox]
+	foreign := there && boot == ""
+	switch kind {
+	case volume.MakeSandbox:
+		if foreign {
+			return &volume.Error{Kind: volume.ErrExists, Message: "sandbox " + t.Sandbox + " is somebody else's"}
+		}
+		k.Sandboxes[t.Sandbox] = s.Boot
+	case volume.MakeCgroup:
+		k.Cgroups[t.Lease.Cgroup] = false
+	case volume.RemoveCgroup:
+		delete(k.Cgroups, t.Lease.Cgroup)
+	case volume.LimitIO:
+		if _, there := k.Cgroups[t.Lease.Cgroup]; !there {
+			return fmt.Errorf("limit of cgroup %s, which is not there", t.Lease.Cgroup)
+		}
+	case volume.DoKill:
+		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
+			delete(k.Cgroups, t.Lease.Cgroup)
+		} else if k.Processes[t.Lease.PID] == t.Lease.Start {
+			k.exit(t.Lease.PID)
+		}
+	case volume.RemoveSandbox:
+		if foreign {
+			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)
+		}
+		k.removed[t.Sandbox] = boot
+		delete(k.Sandboxes, t.Sandbox)
+	default:
+		return fmt.Errorf("no step %s for a task", kind)
+	}
+	return nil
+}
+
+func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target string, kind volume.StepKind) error {
+	switch kind {
+	case volume.DoAttach:
+		v, ok := s.Volume(a.Volume)
+		if !ok {
+			return fmt.Errorf("attach of unknown volume %s", a.Volume)
+		}
+		switch _, live := k.Pools[v.Disk].Live[a.Volume]; {
+		case !k.has(v.Disk):
+			return &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": its disk is not there"}
+		case !live:
+			return &volume.Error{Kind: volume.ErrLost, Message: "volume " + v.Name.String() + " has lost its directory"}
+		}
+		if there, mounted := k.Mounts[target]; mounted {
+			return &volume.Error{Kind: volume.ErrExists, Message: "volume " + string(there.Volume) + " is mounted at " + a.Path + " already"}
+		}
+		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}
+	case volume.DoDetach:
+		if k.Mounts[target].Busy && !a.Lazy {
+			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
+		}
+		delete(k.Mounts, target)
+	case volume.Flip:
+		m := k.Mounts[target]
+		if m.Busy && a.Mode == resource.RO {
+			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is open for writing"}
+		}
+		m.ReadOnly = a.Mode == resource.RO
+		k.Mounts[target] = m
+	case volume.Clear:
+	default:
+		return fmt.Errorf("no step %s for an attachment", kind)
+	}
+	return nil
+}
