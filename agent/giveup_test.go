@@ -53,7 +53,9 @@ func TestWhatCameToATaskGoesWithItWhenThatIsTakenBack(t *testing.T) {
 			must(t, a, reserve("web", 128), create("web", "old", 32, true))
 			fail(k, volume.MakeSandbox, errors.New("not there"))
 			var side sync.WaitGroup
-			side.Go(func() { _, _ = a.Do(t.Context(), reserve("web", 32), create("web", "v", 32, true), launch("task", "v", 32, true)) })
+			side.Go(func() {
+				_, _ = a.Do(t.Context(), reserve("web", 32), create("web", "v", 32, true), launch("task", "v", 32, true))
+			})
 			side.Go(func() { _, _ = a.Do(t.Context(), attach("task", "old", resource.RW)) })
 			side.Wait()
 			time.Sleep(5 * time.Minute)
