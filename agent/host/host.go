@@ -40,6 +40,7 @@ type Host struct {
 	projects quota.Range
 	disks    map[string]*disk // by key; never changes
 	roots    []*sandbox.Root
+	own      *sandbox.Root   // the first, in which the agent makes sandboxes; nil where it is missing and only looked for
 	groups   *cgroup.Manager // nil where the host has no cgroups for us
 	leases   *lease.Watcher
 	maps     owner.Maps
@@ -101,6 +102,9 @@ func (h *Host) openRoots(paths []string, open func(string) (*sandbox.Root, error
 		r, err := open(path)
 		if err != nil {
 			return fmt.Errorf("sandbox root: %w", err)
+		}
+		if h.own == nil {
+			h.own = r
 		}
 		h.roots = append(h.roots, r)
 	}
@@ -233,7 +237,7 @@ func shrunk(s *volume.State, r resource.Resource) (*volume.Volume, bool) {
 
 func (h *Host) prepareTask(dir *string, own *bool, task string) error {
 	if *dir == "" {
-		*dir, *own = filepath.Join(h.roots[0].Path(), task), true
+		*dir, *own = filepath.Join(h.own.Path(), task), true
 	}
 	_, _, err := h.root(*dir)
 	return err

@@ -53,7 +53,10 @@ func (h *Host) strayMounts(s *volume.State) (strays []mount.Info, err error) {
 // taken the records of their tasks. One of this boot that has no task is reported, for
 // without a power cut no record is lost: the state is another one, the task may live.
 func (h *Host) listOwn(s *volume.State) {
-	own, err := h.roots[0].Own()
+	if h.own == nil {
+		return // it is missing, and the host only looked at
+	}
+	own, err := h.own.Own()
 	if err != nil {
 		h.log.Warn("sandboxes not listed; those that were left over stay", "err", err)
 	}
@@ -61,7 +64,7 @@ func (h *Host) listOwn(s *volume.State) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range own {
-		dir := filepath.Join(h.roots[0].Path(), m.Task)
+		dir := filepath.Join(h.own.Path(), m.Task)
 		if m.Boot != s.Boot {
 			h.leftover = append(h.leftover, volume.Leftover{Task: m.Task, Sandbox: dir})
 			continue
@@ -73,7 +76,7 @@ func (h *Host) listOwn(s *volume.State) {
 		}
 	}
 	if unknown > maxReported {
-		h.log.Warn("sandboxes of no known task are left alone", "root", h.roots[0].Path(), "count", unknown)
+		h.log.Warn("sandboxes of no known task are left alone", "root", h.own.Path(), "count", unknown)
 	}
 }
 

@@ -21,13 +21,16 @@ import (
 func OpenToLook(o Options) (*Host, error) {
 	o.Log = slog.New(slog.DiscardHandler) // whoever looks tells what is found
 	h := newHost(o)
-	for _, path := range slices.Concat(o.SandboxRoots, o.SharedRoots) {
+	for i, path := range slices.Concat(o.SandboxRoots, o.SharedRoots) {
 		r, err := sandbox.OpenToLook(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, errors.Join(err, h.Close())
+		}
+		if i == 0 {
+			h.own = r
 		}
 		h.roots = append(h.roots, r)
 	}

@@ -27,9 +27,9 @@ func checkCommand() *cli.Command {
 		Name:  "check",
 		Usage: "compare journal, disks and kernel, and tell what does not agree",
 		Description: "Reads all of them, works while an agent runs, and changes nothing. What the agent would mend when\n" +
-			"it next starts is marked \"start\". --repair, for which no agent may run (systemctl stop tenon.service), writes lost markers of disks\n" +
-			"again where their volumes prove them, unmounts what is nobody's, and then does what a start does.\n" +
-			"Nothing that holds data is ever removed: that is left to a person. Exits with 1 if anything is left.\n\n" +
+			"it next starts is marked \"start\". --repair, for which no agent may run (systemctl stop\n" +
+			"tenon.service), writes lost markers of disks again where their volumes prove them, unmounts what is\n" +
+			"nobody's, and then does what a start does. Nothing that holds data is ever removed: that is left to a person. Exits with 1 if anything is left.\n\n" +
 			"EXAMPLES:\n   tenon check\n   tenon check --repair",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`", Value: config.DefaultFile},
@@ -130,7 +130,8 @@ func loadState(cfg config.Config) (*volume.State, host.Options, error) {
 		return err
 	})
 	if err == nil && len(changes) == 0 || errors.Is(err, fs.ErrNotExist) {
-		err = &volume.Error{Kind: volume.ErrNotFound, Message: "there is no journal in " + cfg.StateDir}
+		err = advice{&volume.Error{Kind: volume.ErrNotFound, Message: "there is no journal in " + cfg.StateDir},
+			[]string{"if the agent has another state_dir, name its configuration: tenon check --config FILE"}}
 	}
 	if err != nil {
 		return nil, host.Options{}, err
