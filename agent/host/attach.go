@@ -75,7 +75,7 @@ func named(o volume.Attach) (volume.Process, error) {
 		return p, err
 	case !own:
 		return refuse(volume.ErrInvalid, fmt.Errorf("process %d has no mount namespace of its own: a mount there would be everybody's; "+
-			"leave it out, and the volume is mounted beneath the task's sandbox", p.PID))
+			"name no process, and the volume is mounted beneath the task's sandbox", p.PID))
 	}
 	return p, nil
 }

@@ -351,7 +351,7 @@ func TestKillIsRefusedAndRefusesWhatIsNew(t *testing.T) {
 	for _, c := range []refused{
 		{name: "an unknown task", given: leased, ops: ops(Kill{Task: "u"}), kind: ErrNotFound, words: `there is no task "u"`},
 		{name: "another task of the name", given: leased, ops: ops(Kill{Task: "t", Since: second.Add(-1)}), kind: ErrNotFound, words: "there is a new one of that name"},
-		{name: "a task without a lease", given: given(attach("t", "v1", "", "")), ops: ops(Kill{Task: "t"}), kind: ErrInvalid, words: "nothing to kill; release it"},
+		{name: "a task without a lease", given: given(attach("t", "v1", "", "")), ops: ops(Kill{Task: "t"}), kind: ErrInvalid, words: "so there is nothing to kill"},
 		{name: "a claim of one that is killed", given: append(leased, Kill{Task: "t"}), ops: ops(claim("t", Use{Volume: "v1"})), kind: ErrPending, words: "task t is being killed"},
 		{name: "an attachment of one that is killed", given: append(leased, Kill{Task: "t"}), ops: ops(attach("t", "v1", "", "")), kind: ErrPending, words: "task t is being killed"},
 	} {

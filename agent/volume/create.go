@@ -58,7 +58,7 @@ func (o Create) apply(d *draft) error {
 		return err
 	}
 	if o.OneWriter && !r.Shared {
-		return refuse(ErrInvalid, "create: one writer is for shared volumes; %s is exclusive, which is one task at all", r)
+		return refuse(ErrInvalid, "create: one writer is for shared volumes, which this is not: an exclusive one has one task at all")
 	}
 	if !o.OnExceed.sound() {
 		return refuse(ErrInvalid, "create: %q is none of what may follow when a volume holds more than its size: %v", o.OnExceed, OnExceeds())

@@ -31,7 +31,7 @@ func (o Kill) apply(d *draft) error {
 		return refuse(ErrNotFound, "the task %q that was to be killed is gone; there is a new one of that name", o.Task)
 	case t.Killing || t.Releasing:
 	case t.Lease.PID == 0 && t.Lease.Cgroup == "":
-		return refuse(ErrInvalid, "task %s names neither a process nor a cgroup, so there is nothing to kill; release it", t.ID)
+		return refuse(ErrInvalid, "task %s names neither a process nor a cgroup, so there is nothing to kill", t.ID)
 	default:
 		end := *t
 		end.Killing = true

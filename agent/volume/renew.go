@@ -34,7 +34,7 @@ func (o Renew) apply(d *draft) error {
 	case o.TTL != 0:
 		lease.TTL = o.TTL
 	case lease.TTL == 0:
-		return refuse(ErrInvalid, "task %s has no time to live that could be renewed; name one", t.ID)
+		return refuse(ErrInvalid, "task %s has no time to live that could be renewed", t.ID)
 	}
 	if err := lease.begin(t.ID, o.At); err != nil {
 		return err

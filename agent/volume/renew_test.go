@@ -86,7 +86,7 @@ func TestATimeToLiveIsRefused(t *testing.T) {
 		{name: "other than the task has", given: claimed, ops: ops(again), kind: ErrExists, words: "renew it to change that"},
 		{name: "other than the claim had", given: claimed, ops: ops(lasting("t", 2*hour, minute)), kind: ErrExists, words: "task t exists since"},
 		{name: "of an unknown task", given: claimed, ops: ops(Renew{Task: "u"}), kind: ErrNotFound, words: `there is no task "u"`},
-		{name: "of a task that has none", given: given(claim("t")), ops: ops(Renew{Task: "t"}), kind: ErrInvalid, words: "has no time to live that could be renewed; name one"},
+		{name: "of a task that has none", given: given(claim("t")), ops: ops(Renew{Task: "t"}), kind: ErrInvalid, words: "has no time to live that could be renewed"},
 		{name: "of a task that ends", given: append(claimed, Release{Task: "t"}), ops: ops(Renew{Task: "t"}), kind: ErrPending, words: "is being released"},
 		{name: "of a task that is killed", given: given(claim("t"), Kill{Task: "t"}), ops: ops(Renew{Task: "t", TTL: hour}), kind: ErrPending, words: "is being killed"},
 	} {

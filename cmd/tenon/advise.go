@@ -102,6 +102,14 @@ func adviseOnTask(err error) error {
 	return advise(err)
 }
 
+// adviseOnClaim advises on an error of a claim, which finds all but its volumes or makes it.
+func adviseOnClaim(err error) error {
+	if errors.Is(volume.Kind(err), volume.ErrNotFound) {
+		return advice{err, []string{"see what there is: tenon volume ls"}}
+	}
+	return advise(err)
+}
+
 // adviseOnOperation advises on an error about an operation with an id.
 func adviseOnOperation(err error) error {
 	switch kind := volume.Kind(err); {

@@ -20,7 +20,8 @@ func attachCommand() *cli.Command {
 		Description: "For launchers that start their task themselves, and for tasks that run. The volumes stay until\n" +
 			"they are detached or the task ends. A task that is not there is made. A use is\n" +
 			"NAME[:PATH][:OPTIONS]: the volume, where in the sandbox, and how: rw (the default) or ro, and\n" +
-			"noexec, as in ro,noexec. --mode changes what is attached already.\n\n" +
+			"noexec, as in ro,noexec; without PATH it is where the volume says, which is its ID unless it was\n" +
+			"made otherwise. --mode changes what is attached already.\n\n" +
 			"With --pid the volume appears, without a restart, in the mount namespace of that process, which\n" +
 			"must not be the host's: at an absolute PATH, made if need be, beneath the root of the process. A\n" +
 			"task that is made so lives as long as the process. For a task of tenon run no --pid is needed.\n\n" +

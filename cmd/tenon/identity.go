@@ -102,7 +102,7 @@ func hostID(text string) (uint32, bool) {
 func findMap(text string, as *volume.ID) (*volume.ID, error) {
 	if text == "user" {
 		if as == nil {
-			return nil, fmt.Errorf("--idmap user is the one of --user, which is not given")
+			return nil, fmt.Errorf("--idmap user is the one of --user, which is not given; give it, or --idmap UID:GID")
 		}
 		return as, nil
 	}

@@ -81,7 +81,7 @@ func run(c *cli.Context) error {
 	api := newClient(c)
 	task, err := api.Claim(c.Context, claim)
 	if err != nil {
-		return selfFailed(err)
+		return selfFailed(adviseOnClaim(err))
 	}
 	as.Groups = groupsFor(task)
 	code, runErr := runTask(c.Context, api, task, as, c.Args().Slice())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -106,7 +107,7 @@ func heldBy(t wire.Task) string {
 	}
 	switch {
 	case held.ExpiresIn != "":
-		parts = append(parts, "expires in "+clean(held.ExpiresIn))
+		parts = append(parts, "expires in "+span(held.ExpiresIn))
 	case t.Lease.TTL != "":
 		parts = append(parts, "time")
 	}
@@ -114,6 +115,22 @@ func heldBy(t wire.Task) string {
 		return "until released"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// span writes a time such as 1h0m0s without what is nothing: 1h.
+func span(text string) string {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return clean(text)
+	}
+	text = d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func processCount(n int) string {

@@ -17,8 +17,8 @@ func taskKillCommand() *cli.Command {
 		ArgsUsage: "TASK",
 		Description: "Sends SIGKILL to all processes in the task's cgroup or, where the task has none, to the process that\n" +
 			"holds it, which must be yours unless you are root. Returns when the task is released. A launcher that\n" +
-			"holds a task besides its cgroup is left alone, and waited for. What nothing but time holds, or nothing\n" +
-			"at all, is released instead.\n\nEXAMPLES:\n   tenon task kill writer",
+			"holds a task besides its cgroup is left alone, and waited for. A task that only a time holds, or\n" +
+			"nothing at all, has nothing to kill: end it with tenon task release.\n\nEXAMPLES:\n   tenon task kill writer",
 		BashComplete: completeTasks,
 		Action: func(c *cli.Context) error {
 			id := c.Args().First()
@@ -26,7 +26,7 @@ func taskKillCommand() *cli.Command {
 			err := killWaiting(c.Context, newClient(c), id)
 			done()
 			if err != nil || wantsJSON(c) {
-				return adviseOnKill(err)
+				return adviseOnKill(err, id)
 			}
 			return show(c, nil, func(p *page) { p.line("task %s killed", clean(id)) })
 		},
@@ -45,12 +45,12 @@ func killWaiting(ctx context.Context, api *client.Client, id string) error {
 }
 
 // adviseOnKill advises on an error of ending a task's processes.
-func adviseOnKill(err error) error {
+func adviseOnKill(err error, id string) error {
 	switch kind := volume.Kind(err); {
 	case errors.Is(kind, volume.ErrBusy):
 		return advice{err, []string{"it is recorded and tried again; see how far it is: tenon task ls"}}
 	case errors.Is(kind, volume.ErrInvalid):
-		return advice{err, []string{"to end its use of volumes: tenon task release TASK"}}
+		return advice{err, []string{"to end its use of volumes: tenon task release " + clean(id)}}
 	}
 	return adviseOnTask(err)
 }

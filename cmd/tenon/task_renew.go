@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
+
+	"tenon/agent/volume"
 )
 
 func taskRenewCommand() *cli.Command {
@@ -15,11 +19,15 @@ func taskRenewCommand() *cli.Command {
 		Flags:        []cli.Flag{&cli.StringFlag{Name: "ttl", Usage: "for `TIME`, as 90s or 12h", DefaultText: "its time to live"}},
 		BashComplete: completeTasks,
 		Action: func(c *cli.Context) error {
-			t, err := newClient(c).Renew(c.Context, c.Args().First(), c.String("ttl"))
+			id := c.Args().First()
+			t, err := newClient(c).Renew(c.Context, id, c.String("ttl"))
+			if errors.Is(volume.Kind(err), volume.ErrInvalid) && c.String("ttl") == "" {
+				return advice{err, []string{"to give it one: tenon task renew " + clean(id) + " --ttl 10m"}}
+			}
 			if err != nil {
 				return adviseOnTask(err)
 			}
-			return show(c, t, func(p *page) { p.line("task %s is held for %s from now on", clean(t.ID), clean(t.Lease.TTL)) })
+			return show(c, t, func(p *page) { p.line("task %s is held for %s from now on", clean(t.ID), span(t.Lease.TTL)) })
 		},
 	}
 }
