@@ -129,8 +129,14 @@ func (h *Host) insider(s *volume.State, t *volume.Task, o volume.Attach) (volume
 			}
 		}
 	}
-	inside, err := h.insiders(t)
-	if err == nil && len(inside) == 0 {
+	open := openTo(t, o.UID)
+	inside, err := h.insiders(open)
+	switch {
+	case err != nil || len(inside) > 0:
+	case open != t:
+		err = &volume.Error{Kind: volume.ErrForbidden, Message: fmt.Sprintf(
+			"task %s is held by process %d, which is not user %d's; only root may attach to that of somebody else", t.ID, t.Lease.PID, o.UID)}
+	default:
 		err = &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf(
 			"task %s has no living process with a mount namespace of its own; name the one to attach to with --pid", t.ID)}
 	}
@@ -138,6 +144,22 @@ func (h *Host) insider(s *volume.State, t *volume.Task, o volume.Attach) (volume
 		return volume.Process{}, err
 	}
 	return inside[0], nil
+}
+
+// openTo is a task without the process of its lease, where that is not the user's who asks:
+// whoever claims may name any, and that must not open its mount namespace to them. What is in
+// the task's cgroup is the task's.
+func openTo(t *volume.Task, uid int) *volume.Task {
+	if uid == 0 || t.Lease.PID == 0 {
+		return t
+	}
+	// Whoever has that number and the lease's start time afterwards had it before.
+	if owner, err := ownerOf(t.Lease.PID); err == nil && owner == uid {
+		return t
+	}
+	closed := *t
+	closed.Lease.PID, closed.Lease.Start = 0, 0
+	return &closed
 }
 
 // finds finds a process of a task in whose mount namespace are, at their places, all those mounts
