@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"path"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,7 +70,7 @@ func (w *world) violate(format string, args ...any) {
 func newWorld(t *testing.T, seed uint64, y *tally) *world {
 	w := &world{t: t, seed: seed, y: y, k: agenttest.NewKernel(), fs: crashfs.New(), now: "first start",
 		volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}, claimants: map[string]int{}, users: map[string]bool{}}
-	w.k.Projects = 7
+	w.k.Projects = 4
 	w.k.Acting, w.k.Between = w.lawful, func(volume.Step) { w.point("between") }
 	w.k.Fail = func(volume.Step) error { return w.failStep(false) }
 	w.k.FailAfter = func(volume.Step) error { return w.failStep(true) }
@@ -268,85 +267,6 @@ func (w *world) disarm() {
 	}
 }
 
-// meet puts into the way what an event meets; leave takes it away again.
-func (w *world) meet(e event) (leave func()) {
-	w.k.Lock()
-	defer w.k.Unlock()
-	p, s := w.k.Pools[""], w.agent.State()
-	undo := func() {}
-	switch v, _ := s.Find(e.ref()); {
-	case e.gone == 1:
-		p.Missing = true
-		undo = func() { p.Missing = false }
-	case e.gone == 2:
-		id := p.UUID
-		p.UUID = "another"
-		undo = func() { p.UUID = id }
-	case e.gone == 3 && v != nil && w.readyForGood(v.UUID):
-		undo = w.hide(p, v.UUID)
-	}
-	dir := path.Join(agenttest.Root, e.who())
-	if _, known := s.Task(e.who()); e.squat && !known {
-		w.k.Sandboxes[dir], w.users[dir] = "", true
-	}
-	target := path.Join(dir, e.id())
-	if _, mounted := w.k.Mounts[target]; e.foreign && !mounted {
-		w.k.Mounts[target] = agenttest.Mount{Volume: "foreign"}
-	}
-	w.makeBusy(e.busy)
-	return func() { w.part(undo) }
-}
-
-// readyForGood says whether a power cut leaves it known that a volume is ready: until then one
-// whose directory is gone is made again, as ARCHITECTURE.md says.
-func (w *world) readyForGood(id volume.UUID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	v, ok := w.durable().Volume(id)
-	return ok && v.Phase == volume.Ready
-}
-
-// hide takes the directory of a volume away, by somebody else's hand.
-func (w *world) hide(p *agenttest.Pool, id volume.UUID) (back func()) {
-	dir, live := p.Live[id]
-	delete(p.Live, id)
-	return func() {
-		if v, ok := w.last.Volume(id); live && ok && v.Phase != volume.Destroying {
-			p.Live[id] = dir
-		}
-	}
-}
-
-func (w *world) makeBusy(busy bool) {
-	for target, m := range w.k.Mounts {
-		m.Busy = busy
-		w.k.Mounts[target] = m
-	}
-}
-
-// part ends what meet has begun.
-func (w *world) part(undo func()) {
-	if w.agent != nil {
-		w.last = w.agent.State()
-	}
-	w.k.Lock()
-	defer w.k.Unlock()
-	undo()
-	w.makeBusy(false)
-	for target, m := range w.k.Mounts {
-		if m.Volume == "foreign" {
-			delete(w.k.Mounts, target)
-		}
-	}
-	for dir := range w.users {
-		if boot, there := w.k.Sandboxes[dir]; !there || boot != "" {
-			w.violate("directory %s of a user was taken", dir)
-		}
-		delete(w.k.Sandboxes, dir)
-	}
-	clear(w.users)
-}
-
 // forget lets volumes that may be destroyed from here on go.
 func (w *world) forget(asked []*question) {
 	for _, q := range asked {
@@ -369,12 +289,24 @@ func (w *world) quiet(rng *rand.Rand) {
 		if w.agent.Health() != nil { // a journal that has failed is noticed when it is used again
 			w.recover(rng)
 		}
+		w.leaveEnded()
 		if w.atRest() == "" {
 			return
 		}
 		time.Sleep(time.Minute)
 	}
 	w.fail("still not at rest: %s", w.atRest())
+}
+
+// leaveEnded has processes leave the cgroups of tasks that end: until then these stay.
+func (w *world) leaveEnded() {
+	w.k.Lock()
+	defer w.k.Unlock()
+	for t := range w.agent.State().Tasks("") {
+		if _, there := w.k.Cgroups[t.Lease.Cgroup]; there && t.Releasing {
+			w.k.Cgroups[t.Lease.Cgroup] = false
+		}
+	}
 }
 
 // atRest says what is not what it should be.

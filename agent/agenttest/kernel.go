@@ -91,6 +91,7 @@ type Kernel struct {
 
 	dead    bool
 	cursor  uint32            // the project given out last
+	points  map[string]bool   // directories that were made to be mounted upon
 	removed map[string]string // sandboxes that a power cut may bring back, with their boots
 	lost    chan string
 }
@@ -144,7 +145,7 @@ func (k *Kernel) Reboot() {
 	k.Lock()
 	defer k.Unlock()
 	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
-	k.removed = map[string]string{}
+	k.removed, k.points = map[string]string{}, map[string]bool{}
 	if k.Sandboxes == nil {
 		k.Sandboxes = map[string]string{}
 	}
@@ -284,6 +285,7 @@ func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volu
 	seen.Mounted = mounted && m.Volume == a.Volume
 	seen.Foreign = mounted && !seen.Mounted
 	seen.ReadOnly = m.ReadOnly
+	seen.Point = !mounted && a.Gone && k.points[targetOf(t, a)]
 	return seen
 }
 

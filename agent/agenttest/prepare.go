@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 
-	"tenon/agent/resource"
 	"tenon/agent/volume"
 )
 
@@ -82,8 +81,7 @@ func (k *Kernel) prepareCreate(s *volume.State, o volume.Create) (volume.Operati
 	}
 	for range n {
 		k.cursor = k.cursor%n + 1
-		_, limited := k.limit(key, k.cursor)
-		if !limited && !s.ProjectUsed(key, k.cursor) {
+		if !k.limited(key, k.cursor) && !s.ProjectUsed(key, k.cursor) {
 			o.Project = k.cursor
 			return o, nil
 		}
@@ -91,11 +89,13 @@ func (k *Kernel) prepareCreate(s *volume.State, o volume.Create) (volume.Operati
 	return nil, &volume.Error{Kind: volume.ErrInsufficient, Message: "no project is left"}
 }
 
-func (k *Kernel) limit(disk string, project uint32) (size resource.Scalar, limited bool) {
-	if p := k.Pools[disk]; p != nil {
-		size, limited = p.Limits[project]
+// limited says whether something is limited by a project. Where limits are not enforced, nobody
+// knows.
+func (k *Kernel) limited(disk string, project uint32) (is bool) {
+	if p := k.Pools[disk]; p != nil && p.Enforcement.Mode == volume.EnforcedHard {
+		_, is = p.Limits[project]
 	}
-	return size, limited
+	return is
 }
 
 // Preconditions: k is locked.
@@ -150,11 +150,15 @@ func (k *Kernel) measuring() {
 func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
 	k.Lock()
 	defer k.Unlock()
-	if _, ok := s.Volume(a.Volume); !ok {
+	v, ok := s.Volume(a.Volume)
+	switch {
+	case !ok:
 		return nil, errors.New("no such volume")
-	}
-	if k.FailHand != nil {
+	case k.FailHand != nil:
 		return nil, k.FailHand
+	}
+	if err := k.reach(v); err != nil {
+		return nil, err
 	}
 	return os.Open(os.TempDir())
 }

@@ -2,6 +2,8 @@ package agenttest
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -108,9 +110,14 @@ func (k *Kernel) between(step volume.Step) error {
 	return nil
 }
 
+// make does nothing to a volume that is live already, as the real one does; that a volume is never
+// made anew is for the agent to see to.
 func (k *Kernel) make(p *Pool, v *volume.Volume) error {
-	if _, over := p.Live[v.UUID]; over {
-		return fmt.Errorf("make over live volume %s", v.UUID)
+	if _, live := p.Live[v.UUID]; live {
+		return nil
+	}
+	if _, begun := p.Incoming[v.UUID]; begun {
+		return nil
 	}
 	k.Births++
 	p.Incoming[v.UUID] = Dir{Birth: k.Births, Owner: v.Owner}
@@ -127,8 +134,11 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		}
 		k.Sandboxes[t.Sandbox] = s.Boot
 	case volume.MakeCgroup:
-		k.Cgroups[t.Lease.Cgroup] = false
+		k.Cgroups[t.Lease.Cgroup] = k.Cgroups[t.Lease.Cgroup]
 	case volume.RemoveCgroup:
+		if k.Cgroups[t.Lease.Cgroup] {
+			return fmt.Errorf("cgroup %s has processes inside", t.Lease.Cgroup)
+		}
 		delete(k.Cgroups, t.Lease.Cgroup)
 	case volume.LimitIO:
 		if _, there := k.Cgroups[t.Lease.Cgroup]; !there {
@@ -144,8 +154,11 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		if foreign {
 			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)
 		}
-		k.removed[t.Sandbox] = boot
+		if there {
+			k.removed[t.Sandbox] = boot
+		}
 		delete(k.Sandboxes, t.Sandbox)
+		maps.DeleteFunc(k.points, func(target string, _ bool) bool { return strings.HasPrefix(target, t.Sandbox+"/") })
 	default:
 		return fmt.Errorf("no step %s for a task", kind)
 	}
@@ -159,31 +172,47 @@ func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target stri
 		if !ok {
 			return fmt.Errorf("attach of unknown volume %s", a.Volume)
 		}
-		switch _, live := k.Pools[v.Disk].Live[a.Volume]; {
-		case !k.has(v.Disk):
-			return &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": its disk is not there"}
-		case !live:
-			return &volume.Error{Kind: volume.ErrLost, Message: "volume " + v.Name.String() + " has lost its directory"}
+		if err := k.reach(v); err != nil {
+			return err
+		}
+		if t, ok := s.Task(a.Task); ok && t.Own && a.PID == 0 && k.Sandboxes[t.Sandbox] == "" {
+			return &volume.Error{Kind: volume.ErrNotFound, Message: "sandbox " + t.Sandbox + " is not there"}
 		}
 		if there, mounted := k.Mounts[target]; mounted {
 			return &volume.Error{Kind: volume.ErrExists, Message: "volume " + string(there.Volume) + " is mounted at " + a.Path + " already"}
 		}
-		k.Mounts[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}
+		k.Mounts[target], k.points[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}, true
 	case volume.DoDetach:
 		if k.Mounts[target].Busy && !a.Lazy {
 			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
 		}
 		delete(k.Mounts, target)
 	case volume.Flip:
-		m := k.Mounts[target]
+		m, mounted := k.Mounts[target]
+		if !mounted {
+			return fmt.Errorf("nothing is mounted at %s", target)
+		}
 		if m.Busy && a.Mode == resource.RO {
 			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is open for writing"}
 		}
 		m.ReadOnly = a.Mode == resource.RO
 		k.Mounts[target] = m
 	case volume.Clear:
+		delete(k.points, target)
 	default:
 		return fmt.Errorf("no step %s for an attachment", kind)
+	}
+	return nil
+}
+
+// reach says why a volume can't be mounted.
+func (k *Kernel) reach(v *volume.Volume) error {
+	_, live := k.Pools[v.Disk].Live[v.UUID]
+	switch {
+	case !k.has(v.Disk):
+		return &volume.Error{Kind: volume.ErrUnavailable, Message: "volume " + v.Name.String() + ": its disk is not there"}
+	case !live:
+		return &volume.Error{Kind: volume.ErrLost, Message: "volume " + v.Name.String() + " has lost its directory"}
 	}
 	return nil
 }

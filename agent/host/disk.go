@@ -140,7 +140,7 @@ func (d *disk) fileSystem() string {
 //
 // Preconditions: d.mu is held.
 func (d *disk) openLimits() {
-	if d.projects == (quota.Range{}) || d.mount {
+	if d.projects == (quota.Range{}) || d.mount || d.limits != nil {
 		return
 	}
 	var err error
