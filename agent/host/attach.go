@@ -20,6 +20,10 @@ func (h *Host) prepareAttach(s *volume.State, o volume.Attach) (volume.Operation
 	t, known := s.Task(o.Task)
 	var err error
 	switch {
+	case o.UID != 0 && path.IsAbs(o.Path):
+		// In a namespace of the host's own users, set-user-ID programs believe what lies there.
+		err = &volume.Error{Kind: volume.ErrForbidden, Message: fmt.Sprintf(
+			"path %s is absolute, and only root may say what lies where in the root of a process; give a path beneath the sandbox", o.Path)}
 	case o.In.PID != 0:
 		o.Via = volume.ByNamespace
 		o.In, err = named(o)

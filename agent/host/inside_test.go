@@ -197,15 +197,17 @@ func TestOnlyAProcessThatLivesAndHasItsOwnNamespaceIsAttachedTo(t *testing.T) {
 func TestSomebodyElsesProcessIsNotAttachedTo(t *testing.T) {
 	n := withData(t)
 	sh := startShell(t, "private")
-	op := hot("shell", "data", n.place("x"), "", sh.pid)
+	op := hot("shell", "data", "x", "", sh.pid)
 	op.UID = 1234
 	if _, err := n.Do(t.Context(), op); !errors.Is(err, volume.ErrForbidden) {
 		t.Fatalf("user 1234 attaches to root's process: %v", err)
 	}
 	theirs := runShell(t, exec.Command("sh"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Credential: &syscall.Credential{Uid: 1234, Gid: 1234}})
 	op.In = volume.Process{PID: theirs.pid}
+	n.must(t, volume.Claim{Task: "shell", Lease: volume.Lease{PID: theirs.pid}})
 	n.must(t, op)
-	theirs.must("grep ' " + n.place("x") + " ' /proc/self/mountinfo")
+	task, _ := n.State().Task("shell")
+	theirs.must("grep ' " + task.Sandbox + "/x ' /proc/self/mountinfo")
 	n.must(t, volume.Detach{Task: "shell", Volume: "web/data"})
 }
 

@@ -32,13 +32,24 @@ func TestAClaimOfSomebodyElsesProcessDoesNotOpenItsNamespace(t *testing.T) {
 	n.must(t, volume.Detach{Task: "shell", Volume: "web/data"})
 }
 
-func TestATaskOfOnesOwnProcessNeedsNoNumber(t *testing.T) {
+// Whoever chooses what lies at /etc in a namespace of the host's own users is root there by the
+// next set-user-ID program, also where the process is theirs.
+func TestOnlyRootChoosesAPlaceInTheRootOfAProcess(t *testing.T) {
 	n := withData(t)
 	startShell(t, "private").end() // skips where nobody may mount
 	theirs := runShell(t, exec.Command("sh"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Credential: &syscall.Credential{Uid: somebody, Gid: somebody}})
 	n.must(t, volume.Claim{Task: "shell", Lease: volume.Lease{PID: theirs.pid}})
 	at := n.place("x")
-	n.must(t, volume.Attach{Task: "shell", Use: volume.Use{Volume: "web/data", Path: at}, UID: somebody})
+	for name, in := range map[string]volume.Process{"named": {PID: theirs.pid}, "by its task": {}} {
+		op := volume.Attach{Task: "shell", Use: volume.Use{Volume: "web/data", Path: at}, In: in, UID: somebody}
+		if _, err := n.Do(t.Context(), op); !errors.Is(err, volume.ErrForbidden) {
+			t.Errorf("%s: %v; want ErrForbidden", name, err)
+		}
+	}
+	if said, ok := theirs.do("grep -c ' " + at + " ' /proc/self/mountinfo"); ok {
+		t.Errorf("it is mounted %s times", said)
+	}
+	n.must(t, volume.Attach{Task: "shell", Use: volume.Use{Volume: "web/data", Path: at}})
 	theirs.must("grep ' " + at + " ' /proc/self/mountinfo")
 	n.must(t, volume.Detach{Task: "shell", Volume: "web/data"})
 }

@@ -200,7 +200,10 @@ func onces(events []Event) (done, open int, roles []string) {
 	for _, e := range events {
 		switch {
 		case e.Ask != nil && e.Ask.Do == doOnce:
-			asks[e.Call], was[e.Ask.On] = e.Ask, was[e.Ask.On]
+			asks[e.Call] = e.Ask
+			if _, known := was[e.Ask.On]; !known {
+				was[e.Ask.On] = false
+			}
 		case e.Ask != nil && e.Ask.Do == doReserve && e.Ask.On != "role/"+roleOfVolumes && !slices.Contains(roles, idOf(e.Ask.On)):
 			roles = append(roles, idOf(e.Ask.On))
 		case e.Answer != nil && e.Answer.Kind == kindOK && asks[e.Call] != nil:
