@@ -11,17 +11,17 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"tenon/agent"
 	"tenon/agent/agenttest"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/checkpoint"
 	"tenon/checkpoint/crashfs"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 func attach(task, id string, mode resource.Mode) volume.Attach {
 	return volume.Attach{Task: task, Use: volume.Use{Volume: "web/" + id, Mode: mode}, Via: volume.ByPath}

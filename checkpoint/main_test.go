@@ -3,8 +3,8 @@ package checkpoint_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"tenon/mount/mounttest"
 )
 
 // TestMain fails if a journal left a goroutine behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }

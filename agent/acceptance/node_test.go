@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"tenon/agent"
 	"tenon/agent/access"
 	"tenon/agent/agenttest"
@@ -19,9 +17,11 @@ import (
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 	"tenon/checkpoint"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 // A node is an agent on a kernel in memory. All that is asked of it goes through Mesos' JSON.
 type node struct {

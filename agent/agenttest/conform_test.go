@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"tenon/agent"
 	"tenon/agent/agenttest"
 	"tenon/agent/volume"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 func TestTheKernelInMemoryConforms(t *testing.T) {
 	t.Parallel()

@@ -16,15 +16,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"tenon/agent"
 	"tenon/agent/agenttest"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 // fixture is a server on a socket of its own.
 type fixture struct {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"tenon/agent"
 	"tenon/agent/agenttest"
@@ -22,9 +21,11 @@ import (
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 // running serves an agent on a fake kernel, in which this process is alive, to a client.
 func running(t *testing.T) (*client.Client, *agent.Agent, *agenttest.Kernel) {

@@ -12,13 +12,12 @@ import (
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 // hierarchies returns every hierarchy of this host that a Manager can work on.
 func hierarchies(t testing.TB) []hierarchy {

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"tenon/mount/mounttest"
@@ -27,7 +26,7 @@ const roleEnv = "TENON_LEASE_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {
 	case "":
-		goleak.VerifyTestMain(m)
+		mounttest.MainInPlace(m)
 	case "thread":
 		endFirstThread()
 	case "watcher":

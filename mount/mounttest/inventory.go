@@ -14,10 +14,14 @@ type inventory struct {
 	files  []string // "descriptor path"
 }
 
-// takeInventory lists the mounts of this namespace and the open descriptors.
-func takeInventory() inventory {
+// takeInventory lists the open descriptors, and the mounts of this namespace.
+func takeInventory(mounts bool) (i inventory) {
 	wakePoller()
-	return inventory{mounts: listMounts(), files: listFiles()}
+	if mounts {
+		i.mounts = listMounts()
+	}
+	i.files = listFiles()
+	return i
 }
 
 // since lists what is in i and was not in before.

@@ -1,6 +1,6 @@
 // Package mounttest lets ordinary tests mount freely: Main runs a test binary
 // in a mount namespace of its own, from which nothing leaks to the host, and
-// fails it when it leaves mounts or descriptors behind. The Require functions
+// fails it when it leaves mounts, descriptors or goroutines behind. The Require functions
 // are the only ones in the project that may skip a test.
 //
 // It is for tests alone, and for no test that is to see the host's own mounts.
@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // exitLeak is the exit code of a test binary that left something behind, or
@@ -32,6 +34,9 @@ const (
 	selfMounts = "/proc/self/ns/mnt"
 )
 
+// forGood is a goroutine of Ginkgo's, which runs the sanity suite of CSI, that ends with the process.
+const forGood = "github.com/onsi/ginkgo/v2/internal/interrupt_handler.(*InterruptHandler).registerForInterrupts.func2"
+
 // The first thread stays with the goroutine that runs main, so that no test can
 // take it to another namespace and leave it there: /proc/self means that thread.
 func init() { runtime.LockOSThread() }
@@ -44,8 +49,8 @@ func init() { runtime.LockOSThread() }
 // RequireMounts skips.
 //
 // After the tests it compares the mount table and the open descriptors with
-// those before them; what was left is printed, and the exit code is 99 unless
-// the tests failed anyway. Main does not return.
+// those before them, and looks for goroutines; what was left is printed, and the
+// exit code is 99 unless the tests failed anyway. Main does not return.
 func Main(m *testing.M) {
 	if _, ok := os.LookupEnv(childEnv); ok {
 		os.Exit(inside(m))
@@ -58,15 +63,28 @@ func Main(m *testing.M) {
 	os.Exit(inside(m))
 }
 
-// inside runs the tests and looks for what they left.
+// MainInPlace is Main for a package whose tests open files or start goroutines, but mount nothing:
+// they run where they are, and what they mounted is not looked for, since others may mount there.
+func MainInPlace(m *testing.M) { os.Exit(watch(m, false)) }
+
+// inside runs the tests in the namespace that was made for them.
 func inside(m *testing.M) int {
 	if err := checkNamespace(); err != nil {
 		fmt.Fprintln(os.Stderr, "mounttest:", err)
 		return exitLeak
 	}
-	before := takeInventory()
+	return watch(m, true)
+}
+
+// watch runs the tests and looks for what they left.
+func watch(m *testing.M, mounts bool) int {
+	before := takeInventory(mounts)
 	code := m.Run()
-	left := takeInventory().since(before)
+	var left []string
+	if err := goleak.Find(goleak.IgnoreAnyFunction(forGood)); err != nil { // waits a moment for those that are about to end, and close what they have
+		left = append(left, err.Error())
+	}
+	left = append(left, takeInventory(mounts).since(before)...)
 	if len(left) == 0 {
 		return code
 	}

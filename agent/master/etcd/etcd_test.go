@@ -11,7 +11,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"tenon/agent"
 	"tenon/agent/agenttest"
@@ -21,9 +20,11 @@ import (
 	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/agent/wire"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 // follower is an agent that follows an etcd.
 type follower struct {

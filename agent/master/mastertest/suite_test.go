@@ -3,12 +3,12 @@ package mastertest_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"tenon/agent/master/mastertest"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 func TestEveryKindOfMasterMeetsTheRequirements(t *testing.T) {
 	t.Parallel()

@@ -18,17 +18,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"tenon/agent/agenttest"
 	"tenon/agent/master"
 	"tenon/agent/master/mastertest"
 	"tenon/agent/master/webhook"
 	"tenon/agent/resource"
 	"tenon/agent/volume"
+
+	"tenon/mount/mounttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 var secret = []byte("a secret of thirty-two bytes, yes")
 

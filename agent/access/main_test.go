@@ -1,0 +1,9 @@
+package access
+
+import (
+	"testing"
+
+	"tenon/mount/mounttest"
+)
+
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }

@@ -1,0 +1,9 @@
+package check_test
+
+import (
+	"testing"
+
+	"tenon/mount/mounttest"
+)
+
+func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
