@@ -134,7 +134,9 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		}
 		k.Sandboxes[t.Sandbox] = s.Boot
 	case volume.MakeCgroup:
-		k.Cgroups[t.Lease.Cgroup] = k.Cgroups[t.Lease.Cgroup]
+		if _, made := k.Cgroups[t.Lease.Cgroup]; !made {
+			k.Cgroups[t.Lease.Cgroup] = false
+		}
 	case volume.RemoveCgroup:
 		if k.Cgroups[t.Lease.Cgroup] {
 			return fmt.Errorf("cgroup %s has processes inside", t.Lease.Cgroup)
