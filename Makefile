@@ -28,7 +28,7 @@ CC_FOUND = $(shell command -v gcc || command -v cc)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = build
-.PHONY: help build demo test fuzz acceptance kill power-cut mutants histories histories-loop histories-core vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
+.PHONY: help build demo test fuzz acceptance kill soak power-cut mutants histories histories-loop histories-core vm test-vm test-systemd deps-vm bench bench-smoke ci fmt vet staticcheck lint tidy units install uninstall deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,13 @@ histories-loop:
 
 histories-core:
 	$(WAYS) -run '^TestHistoriesWithCrashesEndAsTheOracleSays$$' ./agent/volume -rapid.checks=$(N)
+
+# How long `make soak` soaks.
+MINUTES ?= 10
+
+soak: build ## as root: everything at once for MINUTES, with a table of what the agent takes (SEED=...)
+	$(GO) build -o bin/crash ./agent/agenttest/crash
+	unshare --mount --propagation private bin/crash soak -minutes $(MINUTES) -seed $(SEED)
 
 bench: ## performance as ratios to the kernel's limits, measured in the same run
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...

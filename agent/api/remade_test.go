@@ -47,3 +47,26 @@ func TestACreationIsNeverAnsweredWithAnothersVolume(t *testing.T) {
 		}
 	}
 }
+
+// shortLived is an agent whose volumes are destroyed as soon as they have been resized.
+type shortLived struct{ Agent }
+
+func (a shortLived) Ask(ctx context.Context, q agent.Request) (*volume.State, error) {
+	s, err := a.Agent.Ask(ctx, q)
+	resized, resizes := q.Operations[0].(volume.Resize)
+	if err != nil || !resizes {
+		return s, err
+	}
+	return a.Agent.Ask(ctx, agent.Request{Operations: []volume.Operation{volume.Destroy{Ref: resized.Ref}}})
+}
+
+func TestAResizeOfWhatIsDestroyedMeanwhileSaysThatItWasDone(t *testing.T) {
+	t.Parallel()
+	f := serving(t, shortLived{agenttest.Start(t, agenttest.NewKernel())}, nil)
+	f.must(http.StatusOK, http.MethodPost, "/v1/operations", reserve2G, &wire.Applied{})
+	f.must(http.StatusCreated, http.MethodPost, "/v1/volumes", `{"role": "web", "id": "data", "size": 1048576}`, &wire.Volume{})
+	status, _, body := f.do(http.MethodPatch, "/v1/volumes/web/data", `{"size": 2097152}`)
+	if status != http.StatusNotFound || !strings.Contains(string(body), "volume web/data was resized, and destroyed by somebody else") {
+		t.Errorf("answered %d %s", status, body)
+	}
+}

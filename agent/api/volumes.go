@@ -90,10 +90,11 @@ func (s *Server) resize(c *call, request wire.ResizeVolume) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if v, err = st.Find(op.Ref); err != nil {
-		return answer{}, err // destroyed by somebody else by now
+	now, err := st.Find(op.Ref)
+	if err != nil {
+		return answer{}, &volume.Error{Kind: volume.ErrNotFound, Message: fmt.Sprintf("volume %s was resized, and destroyed by somebody else", v.Name)}
 	}
-	return ok(wire.VolumeOf(st, v)), nil
+	return ok(wire.VolumeOf(st, now)), nil
 }
 
 // destroy answers 204 when the volume's space is back. When that takes longer than the

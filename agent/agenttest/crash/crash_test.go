@@ -34,11 +34,16 @@ func TestAcknowledgedIsKeptOverKills(t *testing.T) {
 func mustBuild(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "tenon")
+	build(t, program)
+	return program
+}
+
+func build(t testing.TB, program string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, "tenon/cmd/tenon")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return program
 }
 
 func TestWhatTheHostHasAndTheAgentDoesNotSayIsFound(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"tenon/agent/client"
@@ -275,7 +276,11 @@ func (w *worker) put(uuid, name, dir string) {
 	})
 }
 
+// writeSynced writes a file. No process is started meanwhile, which would have the file until
+// it runs a program of its own, and would keep a mount busy that nobody is seen to use.
 func writeSynced(name, text string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -285,6 +290,8 @@ func writeSynced(name, text string) error {
 }
 
 func syncDir(name string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	d, err := os.Open(name)
 	if err != nil {
 		return err

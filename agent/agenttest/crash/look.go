@@ -175,8 +175,8 @@ func (l *load) checkSpace(ctx context.Context) error {
 		byRole[c.Resource.Role()] += int64(c.Resource.Scalar)
 	}
 	var errs []error
-	if sum != totalMiB*resource.One {
-		errs = append(errs, fmt.Errorf("accounts and volumes add up to %v MiB, not %d: %+v", sum, totalMiB, r.Total))
+	if sum != resource.Scalar(l.site.total)*resource.One {
+		errs = append(errs, fmt.Errorf("accounts and volumes add up to %v MiB, not %d: %+v", sum, l.site.total, r.Total))
 	}
 	if got := byRole[roleOfVolumes]; got != 0 && got != volumesMiB*int64(resource.One) {
 		errs = append(errs, fmt.Errorf("role %s has %d thousandths of a MiB, not %d", roleOfVolumes, got, volumesMiB*resource.One))

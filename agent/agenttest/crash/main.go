@@ -14,6 +14,13 @@
 // is a payload of testdata/vm/run-in-vm -P, which cuts the power: the phase is told by
 // POWERCUT_PHASE, the agent has state and pool in DIR.
 //
+//	crash soak -tenon FILE -minutes N [-seed S] [-dir DIR]
+//
+// lets everything happen at once for so long: clients, tasks whose processes are killed, CSI,
+// a master that orders and is lost, thousands of readers, and in the first quarter kills of the
+// agent. Each second agent and host are compared (soak_eye.go), each twentieth exactly, and what
+// the agent takes is noted; at the end there is a table, and an error if anything has grown.
+//
 //	crash check FILE
 //
 // checks a recorded history once more.
@@ -49,17 +56,20 @@ func main() {
 	}
 }
 
-// options are the flags of all three commands.
+// options are the flags of all commands.
 type options struct {
 	tenon, dir, history string
 	kills, clients      int
 	seed                uint64
+
+	looks int           // of a soak
+	every time.Duration // time between two of them
 }
 
 // run is the program.
 func run(args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return fmt.Errorf("kill, cut or check? see go doc ./agent/agenttest/crash")
+		return fmt.Errorf("kill, cut, soak or check? see go doc ./agent/agenttest/crash")
 	}
 	var o options
 	flags := flag.NewFlagSet("crash", flag.ContinueOnError)
@@ -69,10 +79,14 @@ func run(args []string, out io.Writer) error {
 	flags.IntVar(&o.kills, "n", 20, "number of kills")
 	flags.IntVar(&o.clients, "clients", 8, "number of clients at once")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of all random choices")
+	minutes := flags.Float64("minutes", 10, "how long to soak")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
+	o.looks, o.every = int(*minutes*looksPerRow), time.Second
 	switch args[0] {
+	case "soak":
+		return soak(o, out)
 	case "kill":
 		return kill(o, out)
 	case "cut":

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ type site struct {
 	*client.Client
 	tenon, dir string
 	process    *process // the agent that runs, or ran last
+	total      int64    // MiB on all disks
 	wasCut     bool     // the power was, at least once
 
 	powerless atomic.Bool // the disk is being taken away beneath the agent
@@ -31,9 +31,27 @@ type site struct {
 // process is a running agent.
 type process struct {
 	*exec.Cmd
-	log   bytes.Buffer
+	log   tail
 	ended chan struct{}
 }
+
+// tail keeps the end of what is written to it, at least as much as an error shows.
+type tail struct{ text []byte }
+
+const lastLogged = 4 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 1 << 20
+	if len(t.text) > most {
+		t.text = append([]byte(nil), t.end()...)
+	}
+	t.text = append(t.text, p...)
+	return len(p), nil
+}
+
+func (t *tail) end() []byte { return t.text[max(0, len(t.text)-lastLogged):] }
+
+func (t *tail) String() string { return string(t.text) }
 
 // The space that the agent has, and what of it the volumes' role gets, in MiB.
 const (
@@ -50,7 +68,7 @@ const pause = 2 * time.Millisecond
 
 // newSite prepares a directory for an agent; it may be one that an agent was in already.
 func newSite(tenon, dir string) (*site, error) {
-	s := &site{Client: client.New(filepath.Join(dir, "tenon.sock")), tenon: tenon, dir: dir}
+	s := &site{Client: client.New(filepath.Join(dir, "tenon.sock")), tenon: tenon, dir: dir, total: totalMiB}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -125,11 +143,19 @@ func (s *site) end(how os.Signal) error {
 	return err
 }
 
+// hasEnded says whether the agent has ended.
+func (s *site) hasEnded() bool {
+	select {
+	case <-s.process.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // logged is what the agent has said, at the end of an error about it.
 func (s *site) logged() string {
-	const last = 4 << 10
-	text := s.process.log.Bytes()
-	return "the agent's log ends so:\n" + string(text[max(0, len(text)-last):])
+	return "the agent's log ends so:\n" + string(s.process.log.end())
 }
 
 // remove removes all that was there.

@@ -30,7 +30,7 @@ var directions = []struct {
 	{"agent", []string{"agent/volume", "agent/resource", "checkpoint", "isolator/lease"}},
 	{"agent/check", []string{"agent/volume"}},
 	{"agent/host", []string{"agent", "agent/check", "agent/volume", "agent/resource", "agent/pool", "isolator/...", "mount"}},
-	{"agent/agenttest/crash", []string{"agent/client", "agent/host", "agent/resource", "agent/volume", "agent/wire", "checkpoint"}},
+	{"agent/agenttest/crash", []string{"agent/client", "agent/host", "agent/resource", "agent/volume", "agent/wire", "checkpoint", "mount/mounttest"}},
 	{"agent/agenttest", []string{"agent", "agent/volume", "agent/resource", "checkpoint/..."}},
 	{"agent/api", []string{"agent", "agent/access", "agent/volume", "agent/resource", "agent/wire"}},
 	{"agent/client", []string{"agent/wire", "agent/resource", "agent/volume"}},
