@@ -162,8 +162,8 @@ func (g groups) clear(id uint32) error {
 		err = g.remove(id)
 	}
 	if errors.Is(err, ErrInUse) {
-		var transaction uint64
-		err = errors.Join(err, ioctl(g.dir, "BTRFS_IOC_START_SYNC", iocStartSync, unsafe.Pointer(&transaction)))
+		_, failed := startCommit(g.dir)
+		err = errors.Join(err, failed)
 	}
 	return err
 }
@@ -332,8 +332,8 @@ func CommitSubvolumes(dir *os.File) error {
 		return err
 	}
 	defer own.Close()
-	var transaction uint64
-	if err := ioctl(own, "BTRFS_IOC_START_SYNC", iocStartSync, unsafe.Pointer(&transaction)); err != nil {
+	transaction, err := startCommit(own)
+	if err != nil {
 		return err
 	}
 	return ioctl(own, "BTRFS_IOC_WAIT_SYNC", iocWaitSync, unsafe.Pointer(&transaction))
