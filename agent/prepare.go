@@ -28,12 +28,19 @@ func (a *Agent) prepare(ctx context.Context, r Request) ([]volume.Operation, err
 	if err != nil {
 		return nil, err
 	}
-	return a.each(ops, func(op volume.Operation) (volume.Operation, error) {
+	whole, failed := a.each(ops, func(op volume.Operation) (volume.Operation, error) {
 		if !measured(s, op) {
 			return op, nil
 		}
 		return a.measure(ctx, op, version)
 	})
+	if failed == nil {
+		return whole, nil
+	}
+	if _, _, err := a.rehearse(r, ops); err != nil { // what was in the way may be that somebody destroyed the volume meanwhile
+		return nil, err
+	}
+	return nil, failed
 }
 
 // each gives operations with f applied to each, inside of groups, too. Those of a group that

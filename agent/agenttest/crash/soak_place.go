@@ -85,7 +85,7 @@ func (p *place) csi() string { return p.path("kubelet", "csi.sock") }
 // mountDisk makes a file system with limits in a file and mounts it: a btrfs, whose limits
 // every kernel can have.
 func (p *place) mountDisk() error {
-	f := mounttest.BtrfsGroups
+	f := mounttest.BtrfsSimple
 	image, err := os.Create(p.path("image"))
 	if err != nil {
 		return err
