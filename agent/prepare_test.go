@@ -132,3 +132,28 @@ func TestWhatWasMeasuredIsVoidWhenATaskHasHadTheVolumeSince(t *testing.T) {
 		must(t, a, resize("v", 32))
 	}
 }
+
+func TestAVolumeThatIsDestroyedWhileItIsMeasuredIsNotThere(t *testing.T) {
+	t.Parallel()
+	k := agenttest.NewKernel()
+	a := agenttest.Start(t, k)
+	must(t, a, reserve("web", 200), create("web", "v", 32, true), create("web", "lost", 32, true))
+	measuring(k, func() {
+		if _, err := a.State().Find("web/v"); err == nil {
+			must(t, a, volume.Destroy{Ref: "web/v"})
+		}
+	})
+	if _, err := a.Do(t.Context(), resize("v", 16)); !errors.Is(err, volume.ErrNotFound) {
+		t.Errorf("destroyed by somebody else: %v", err)
+	}
+	v, err := a.State().Find("web/lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Lock()
+	delete(k.Pools[""].Live, v.UUID)
+	k.Unlock()
+	if _, err := a.Do(t.Context(), resize("lost", 16)); !errors.Is(err, volume.ErrLost) {
+		t.Errorf("its directory is gone: %v", err)
+	}
+}

@@ -58,6 +58,9 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return o, nil
 	case volume.Resize:
 		if v, err := s.Find(o.Ref); err == nil {
+			if _, there := k.Pools[v.Disk].Live[v.UUID]; !there && v.Phase == volume.Ready && o.Size < v.Size {
+				return nil, &volume.Error{Kind: volume.ErrLost, Message: fmt.Sprintf("volume %s has lost its directory", v.Name)}
+			}
 			o.Used = k.Used[v.UUID]
 		}
 		return o, nil
