@@ -30,7 +30,7 @@ type event struct {
 	busy    bool
 	squat   bool   // a user has a directory where the task's sandbox would be
 	foreign bool   // something is mounted where the task's volume would be
-	beside  *event // what is asked for at the same time
+	beside  *event // what is asked for at the same time, or right after it if failed
 	seed    uint64 // of what else is by chance: how the agent ends, and whether it does again when it starts
 }
 
@@ -104,7 +104,7 @@ func (e event) String() string {
 		}
 	}
 	if e.beside != nil {
-		fmt.Fprintf(&b, " beside %s v%d t%d size=%d ro=%t named=%t", e.beside.what, e.beside.volume, e.beside.task, e.beside.size, e.beside.ro, e.beside.named)
+		fmt.Fprintf(&b, " %s %s v%d t%d size=%d ro=%t named=%t", map[bool]string{false: "beside", true: "before"}[e.failed], e.beside.what, e.beside.volume, e.beside.task, e.beside.size, e.beside.ro, e.beside.named)
 	}
 	return b.String()
 }

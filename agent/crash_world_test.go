@@ -70,7 +70,7 @@ func (w *world) violate(format string, args ...any) {
 func newWorld(t *testing.T, seed uint64, y *tally) *world {
 	w := &world{t: t, seed: seed, y: y, k: agenttest.NewKernel(), fs: crashfs.New(), now: "first start",
 		volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}, claimants: map[string]int{}, users: map[string]bool{}}
-	w.k.Projects = 4
+	w.k.Projects = 3
 	w.k.Acting, w.k.Between = w.lawful, func(volume.Step) { w.point("between") }
 	w.k.Fail = func(volume.Step) error { return w.failStep(false) }
 	w.k.FailAfter = func(volume.Step) error { return w.failStep(true) }
@@ -213,10 +213,17 @@ func (w *world) happen(e event) {
 	defer cancel()
 	w.arm(e, cancel)
 	var side sync.WaitGroup
+	later := e.failed // what failed at first is not yet mended then
 	for _, q := range asked[1:] {
-		side.Go(func() { q.ask(ctx, w) })
+		if !later {
+			side.Go(func() { q.ask(ctx, w) })
+		}
 	}
-	asked[0].ask(ctx, w)
+	for i, q := range asked {
+		if i == 0 || later {
+			q.ask(ctx, w)
+		}
+	}
 	side.Wait()
 	w.disarm()
 	synctest.Wait() // what goes on behind may have met it, too
