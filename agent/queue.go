@@ -230,6 +230,7 @@ func backoff(n int) time.Duration {
 // wait returns when nothing runs any more, or after a limit: a step on a disk that does not
 // answer never ends. The context has ended by then. It tells whether nothing runs.
 func (q *queue) wait(limit time.Duration) bool {
+	q.turns() // who was let in before the context ended has been counted by now
 	idle := make(chan struct{})
 	go func() { q.workers.Wait(); close(idle) }()
 	end := time.NewTimer(limit)
