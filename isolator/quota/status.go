@@ -90,7 +90,8 @@ type place struct {
 }
 
 // whereMounted finds the whole filesystem that dir lies on: a pool may well be a bind
-// mount of a part of it.
+// mount of a part of it. The mount table is read, which takes long on a host with many mounts,
+// only if dir's own path does not lie on the whole.
 func whereMounted(dir *os.File) (place, error) {
 	var st unix.Stat_t
 	if err := mount.Retry(func() error { return unix.Fstat(int(dir.Fd()), &st) }); err != nil {
@@ -100,19 +101,37 @@ func whereMounted(dir *os.File) (place, error) {
 	if m, err := mount.Lookup(dir); err == nil {
 		dev = m.Dev // btrfs gives each subvolume a device number of its own
 	}
-	table, err := mount.Table()
-	if err != nil {
+	at := place{device: "DEVICE"}
+	var err error
+	if at.point, err = pointOf(dir.Name(), dev); err != nil {
 		return place{}, err
-	}
-	at := place{device: "DEVICE", point: dir.Name()}
-	table = slices.DeleteFunc(table, func(m mount.Info) bool { return m.Dev != dev || m.Root != "/" })
-	if len(table) > 0 {
-		at.point = slices.MinFunc(table, func(a, b mount.Info) int { return cmp.Compare(len(a.Point), len(b.Point)) }).Point
 	}
 	if device, err := deviceOf(dir); err == nil {
 		at.device = device
 	}
 	return at, nil
+}
+
+// pointOf gives the point at which the whole filesystem of a device is mounted, or the path
+// itself where there is none.
+func pointOf(path string, device uint64) (string, error) {
+	whole := func(m mount.Info) bool { return m.Dev == device && m.Root == "/" }
+	if f, err := os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+		m, err := mount.Lookup(f)
+		_ = f.Close() // nothing was written
+		if err == nil && whole(m) && m.Point != "" {
+			return m.Point, nil
+		}
+	}
+	table, err := mount.Table()
+	if err != nil {
+		return "", err
+	}
+	table = slices.DeleteFunc(table, func(m mount.Info) bool { return !whole(m) })
+	if len(table) == 0 {
+		return path, nil
+	}
+	return slices.MinFunc(table, func(a, b mount.Info) int { return cmp.Compare(len(a.Point), len(b.Point)) }).Point, nil
 }
 
 // commands switch enforcement on.
