@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,7 @@ func serve(ctx context.Context, cfg config.Config, dev bool, logTo io.Writer) (e
 		defer releaseAll(a, log)
 	}
 	meter.Watch(a)
+	debug.FreeOSMemory() // what only the start has needed: twice what there is
 	arm()
 	return listen(ctx, daemon{Agent: a, cfg: cfg, meter: meter, log: log})
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,8 +31,8 @@ const (
 // BenchmarkStart is the agent's own process started with 10,000 volumes and 50,000
 // attachments, from exec to its first answer: after a kill -9, where the mounts are there and
 // each is looked at, and after a reboot, where there are none and every task is void. Its twin
-// named bare is one statx of each mount. RSS is that at the first answer, and the most until
-// everything had been looked at.
+// named bare is one statx of each mount. Resident memory is that at the first answer, the most
+// until nothing was left to do; the processor time is that until the first answer.
 func BenchmarkStart(b *testing.B) {
 	mounttest.RequireRoot(b)
 	mounttest.RequireMounts(b)
@@ -78,12 +81,13 @@ func must(b *testing.B, err error) {
 	}
 }
 
-// memory is what a process has resident, in MiB.
-type memory struct{ first, most, settled float64 }
+// memory is what a process has resident, in MiB, and the processor time that it has had.
+type memory struct{ first, most, settled, cpu float64 }
 
 func (m memory) report(b *testing.B) {
 	b.ReportMetric(m.first, "MiB-at-first")
 	b.ReportMetric(m.most, "MiB-at-most")
+	b.ReportMetric(m.cpu, "cpu-ms")
 	b.ReportMetric(m.settled, "ms-settled")
 }
 
@@ -94,6 +98,7 @@ func afterStart(b *testing.B, s *site) (m memory) {
 	began := time.Now()
 	status := fmt.Sprintf("/proc/%d/status", s.process.Process.Pid)
 	var err error
+	m.cpu = processorTime(b, s.process.Process.Pid)
 	m.first, err = memoryOf(status, "VmRSS:")
 	must(b, err)
 	for deadline := time.Now().Add(patience); ; {
@@ -113,6 +118,22 @@ func afterStart(b *testing.B, s *site) (m memory) {
 	m.most, err = memoryOf(status, "VmHWM:")
 	must(b, err)
 	return m
+}
+
+// processorTime is what a process has had, in ms (proc_pid_stat(5)).
+func processorTime(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(b, err)
+	const user, system, tick = 11, 12, 10 // after the name, which ends the second field
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks int
+	for _, at := range []int{user, system} {
+		n, err := strconv.Atoi(fields[at])
+		must(b, err)
+		ticks += n
+	}
+	return float64(ticks * tick)
 }
 
 // benchSite starts an agent that has as many files open as it likes, and little to say.
