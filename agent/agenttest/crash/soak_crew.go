@@ -61,11 +61,9 @@ func newCrew(p *place, seed uint64) *crew {
 func (c *crew) start() {
 	ctx, quit := context.WithCancel(context.Background())
 	c.quit = quit
-	if c.conn == nil {
-		conn, err := grpc.NewClient("unix:"+c.place.csi(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-		c.fail("csi", err)
-		c.conn = conn
-	}
+	conn, err := grpc.NewClient("unix:"+c.place.csi(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c.fail("csi", err)
+	c.conn = conn
 	kinds := []struct {
 		name  string
 		many  int
@@ -79,12 +77,15 @@ func (c *crew) start() {
 	}
 }
 
-// stop lets all end their cycles.
+// stop lets all end their cycles. It may be called again.
 func (c *crew) stop() {
-	if c.quit != nil {
-		c.quit()
+	if c.quit == nil {
+		return
 	}
+	c.quit()
 	c.working.Wait()
+	c.fail("csi", c.conn.Close())
+	c.quit = nil
 }
 
 func (m *member) work(ctx context.Context, name string) {
