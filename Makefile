@@ -95,13 +95,13 @@ vm: test-vm test-systemd ## all tests that need another kernel, or systemd as PI
 	ENGINE=$(ENGINE) testdata/vm/quota bin/quota.test -test.run='^$$' -test.bench=.
 	testdata/vm/selftest $(ENGINE) host
 
-test-vm: deps-vm ## limits on XFS, ext4 and btrfs in virtual machines (see testdata/vm/README.md); ENGINE=uml|qemu
+test-vm: deps-vm ## limits, and the conformance of the kernel, on XFS, ext4 and btrfs in virtual machines (see testdata/vm/README.md); ENGINE=uml|qemu
 	mkdir -p bin && CGO_ENABLED=0 $(GO) test -c -o bin/quota.test ./isolator/quota
 	CGO_ENABLED=0 $(GO) test -c -o bin/host.test ./agent/host
 	CGO_ENABLED=0 $(GO) test -c -o bin/cgroup.test ./isolator/cgroup
 	testdata/vm/run-in-vm -e $(ENGINE) -d ext4 -E TENON_TEST_REQUIRE=io,disk -- bin/cgroup.test -test.run='Limits|Kill|Populated'
 	ENGINE=$(ENGINE) testdata/vm/quota bin/quota.test
-	ENGINE=$(ENGINE) testdata/vm/quota bin/host.test -test.run=Limit
+	ENGINE=$(ENGINE) testdata/vm/quota bin/host.test -test.run='Limit|Conforms'
 
 test-systemd: deps-vm build ## the service as it is installed, under systemd, in a virtual machine: start, watchdog, kill -9, upgrade, reboot
 	mkdir -p bin && CGO_ENABLED=0 $(GO) test -c -o bin/systemd.test ./systemd

@@ -48,14 +48,24 @@ func (w *world) checkOperations(s *volume.State) {
 func (w *world) checkVolumes(s *volume.State) {
 	p := w.k.Pools[""]
 	live, all := s.CountVolumes()
-	if live != all || len(p.Live) != live || len(p.Incoming)+len(p.Trash) != 0 || len(p.Limits) != live {
+	limits := map[uint32]resource.Scalar{}
+	if live != all || len(p.Live) != live || len(p.Incoming)+len(p.Trash) != 0 {
 		w.fail("%d of %d volumes live; on disk %+v", live, all, p)
 	}
 	for v := range s.Volumes(volume.Name{}) {
 		dir, there := p.Live[v.UUID]
-		if !there || dir.Owner != v.Owner || p.Limits[v.Project] != v.Size {
-			w.fail("volume %+v has directory %+v and limits %v", v, dir, p.Limits)
+		if !there || dir.Owner != v.Owner {
+			w.fail("volume %+v has directory %+v", v, dir)
 		}
+		if p.Enforcement.Mode == volume.EnforcedHard && v.Project != 0 {
+			limits[v.Project] = v.Size
+			if dir.Project != v.Project {
+				w.fail("volume %+v has directory %+v", v, dir)
+			}
+		}
+	}
+	if !maps.Equal(limits, p.Limits) {
+		w.fail("limits %v; the kernel has %v", limits, p.Limits)
 	}
 	for id, birth := range w.volumes {
 		if _, ok := s.Volume(id); !ok {

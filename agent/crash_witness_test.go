@@ -125,7 +125,7 @@ func (w *world) judgeVolume(before, next *volume.State, v *volume.Volume, p *age
 		}
 	}
 	for other := range all(next) {
-		if other.UUID != v.UUID && (other.Project == v.Project || other.Group == v.Group && v.Group != 0) {
+		if other.UUID != v.UUID && (other.Project == v.Project && v.Project != 0 || other.Group == v.Group && v.Group != 0) {
 			w.violate("volumes %s and %s have project %d, %d and group %d, %d", v.UUID, other.UUID, v.Project, other.Project, v.Group, other.Group)
 		}
 	}

@@ -71,6 +71,9 @@ func newWorld(t *testing.T, seed uint64, y *tally) *world {
 	w := &world{t: t, seed: seed, y: y, k: agenttest.NewKernel(), fs: crashfs.New(), now: "first start",
 		volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}, claimants: map[string]int{}, users: map[string]bool{}}
 	w.k.Projects = 3
+	if seed%4 > 0 {
+		w.k.Pools[""].Enforcement = volume.Enforcement{Mode: volume.EnforcedHard, By: volume.ByProject}
+	}
 	w.k.Acting, w.k.Between = w.lawful, func(volume.Step) { w.point("between") }
 	w.k.Fail = func(volume.Step) error { return w.failStep(false) }
 	w.k.FailAfter = func(volume.Step) error { return w.failStep(true) }

@@ -16,9 +16,9 @@ import (
 // Bench is a kernel under Conform, on an empty root disk, with the hands of whoever else is on
 // the host. What a hand does, it takes back when its result is called, or at the end of the test.
 type Bench struct {
-	agent.Kernel
-	// Again lets go of Kernel, as when an agent ends, and gives the one of the next agent.
-	Again func() agent.Kernel
+	Host
+	// Again lets go of Host, as when an agent ends, and gives the one of the next agent.
+	Again func() Host
 	// Roots is where the agent makes sandboxes.
 	Roots string
 	// Hold uses what is mounted at a path: writing if write, otherwise by a descriptor alone.
@@ -33,14 +33,37 @@ type Bench struct {
 	Bear func(cgroup string) (pid int, end func())
 	// Group is where the cgroup of a task is.
 	Group func(task string) string
+
+	Sizes
 }
 
-// differs are the parts of what is seen in which kernels may differ: the time by which leases
-// expire goes on on a real host, and what a file system does about sizes is its own.
-var differs = []cmp.Option{
-	cmpopts.IgnoreFields(volume.SeenTask{}, "At"),
-	cmpopts.IgnoreFields(volume.SeenDisk{}, "Enforcement"),
+// Sizes is what the disk of a Bench does about the sizes of volumes, and what others do to it.
+type Sizes struct {
+	// Enforcement is what has to be seen, less the words.
+	Enforcement volume.Enforcement
+	// Write has a task write that much more into a live volume.
+	Write func(id volume.UUID, n resource.Bytes) error
+	// Keep has a process hold a file of a live volume open.
+	Keep func(id volume.UUID) (end func())
+	// Relimit limits a project to something else.
+	Relimit func(project uint32, size resource.Scalar)
+	// Relabel puts the directory of a live volume into another project.
+	Relabel func(id volume.UUID, project uint32)
+	// Switch has nothing limited any more; on has it limited again. It is nil where that takes a remount.
+	Switch func() (on func())
+	// Brim leaves no room on the file system; it is nil where that does not keep directories from
+	// being made.
+	Brim func() (end func())
 }
+
+// Host is a kernel that can be asked what is used.
+type Host interface {
+	agent.Kernel
+	agent.Gauge
+}
+
+// differs is in what kernels may differ: the time by which leases expire goes on on a real host.
+var differs = []cmp.Option{cmpopts.IgnoreFields(volume.SeenTask{}, "At")}
 
 // why is what is compared of why something can't be seen: the words are each kernel's own.
 const why = "for a reason"
@@ -51,14 +74,18 @@ func reduced(seen volume.Seen) volume.Seen {
 			*said = why
 		}
 	}
+	seen.Disk.Enforcement = wordless(seen.Disk.Enforcement)
 	return seen
+}
+
+func wordless(e volume.Enforcement) volume.Enforcement {
+	return volume.Enforcement{Mode: e.Mode, By: e.By}
 }
 
 // Conform holds a kernel to what Plan and Settle count on: what is seen before and after each
 // step, that a step which is done twice is as one that is done once, and what is refused. The
 // kernel in memory and the real one pass it, so what is shown on the one is true of the other.
-// Not compared is what has a file system's limits to it (Limit, Unlimit, LimitIO), which
-// isolator/quota and agent/host show on file systems that have them, and the words of errors.
+// Not compared are the words of errors.
 func Conform(t *testing.T, open func(t *testing.T) *Bench) {
 	for name, run := range map[string]func(*conformity){
 		"a disk":                            conformDisk,
@@ -73,6 +100,12 @@ func Conform(t *testing.T, open func(t *testing.T) *Bench) {
 		"what is not there":                 conformMissing,
 		"sandboxes that are left over":      conformLeftovers,
 		"operations are completed":          conformPrepare,
+		"a volume's limit":                  conformLimit,
+		"a limit that others change":        conformAstray,
+		"limits that are switched":          conformSwitch,
+		"a project that is given back":      conformUnlimit,
+		"projects are given out":            conformProjects,
+		"a disk that is full":               conformFull,
 	} {
 		t.Run(name, func(t *testing.T) { run(newConformity(t, open(t))) })
 	}
@@ -124,7 +157,7 @@ func (c *conformity) task(change func(*volume.Task)) {
 }
 
 // again has another agent look.
-func (c *conformity) again() { c.Kernel = c.Again() }
+func (c *conformity) again() { c.Host = c.Again() }
 
 func (c *conformity) unit(kind volume.UnitKind) volume.Unit {
 	switch kind {
@@ -138,9 +171,13 @@ func (c *conformity) unit(kind volume.UnitKind) volume.Unit {
 	return (&volume.Attachment{Volume: theVolume, Task: theTask, Path: "data"}).Unit()
 }
 
-// sees holds what is seen of a unit to what has to be.
+// sees holds what is seen of a unit to what has to be; of a disk that is the one that should be
+// there, to what it does about sizes, too.
 func (c *conformity) sees(when string, kind volume.UnitKind, want volume.Seen) {
 	c.t.Helper()
+	if d, _ := c.s.Disk(""); want.Disk.Pool == d.Pool {
+		want.Disk.Enforcement = wordless(c.Enforcement)
+	}
 	got, err := c.Observe(c.t.Context(), c.s, c.unit(kind))
 	if err != nil {
 		c.t.Fatalf("%s: look: %v", when, err)

@@ -58,13 +58,30 @@ func conformFound(c *conformity) {
 	c.live()
 	c.again()
 	c.seesVolume("before its disk was looked at", volume.SeenVolume{Unavailable: why})
+	c.measures("before its disk was looked at", volume.ErrUnavailable)
 	c.sees("another agent", volume.DiskUnit, volume.Seen{Disk: volume.SeenDisk{Pool: thePool}})
 	c.seesVolume("another agent", volume.SeenVolume{Live: true, Data: true})
 	back := c.Hide(theVolume)
 	c.seesVolume("lost", volume.SeenVolume{})
 	c.fails("a lost volume", volume.DoAttach, volume.ErrLost)
+	c.measures("a lost volume", volume.ErrLost)
 	back()
 	c.seesVolume("found again", volume.SeenVolume{Live: true, Data: true})
+	c.measures("found again", nil)
+}
+
+// measures holds what is in the volume, and how much room is on its disk, to be known or not.
+func (c *conformity) measures(when string, want error) {
+	c.t.Helper()
+	if _, err := c.Measure(c.t.Context(), c.s, theVolume); !errors.Is(err, want) {
+		c.t.Errorf("%s, it is measured: %v, want %v", when, err, want)
+	}
+	if used, err := c.Usage(c.t.Context(), c.s, theVolume); len(used) > 0 || err != nil {
+		c.t.Errorf("%s, the usage of what has no project is %+v, %v", when, used, err)
+	}
+	if room, there := c.Rooms(c.s)[""]; there != (want != volume.ErrUnavailable) || room.Free > room.Size {
+		c.t.Errorf("%s, the room of its disk is %+v", when, room)
+	}
 }
 
 func conformTask(c *conformity) {

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"tenon/agent"
 	"tenon/agent/agenttest"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 
 	"tenon/mount/mounttest"
@@ -15,20 +15,26 @@ func TestMain(m *testing.M) { mounttest.MainInPlace(m) }
 
 func TestTheKernelInMemoryConforms(t *testing.T) {
 	t.Parallel()
-	agenttest.Conform(t, inMemory)
+	for _, e := range []volume.Enforcement{{Mode: volume.EnforcedNone}, {Mode: volume.EnforcedHard, By: volume.ByProject}} {
+		t.Run(string(e.Mode), func(t *testing.T) {
+			t.Parallel()
+			agenttest.Conform(t, func(*testing.T) *agenttest.Bench { return inMemory(e) })
+		})
+	}
 }
 
-func inMemory(*testing.T) *agenttest.Bench {
+func inMemory(e volume.Enforcement) *agenttest.Bench {
 	k := agenttest.NewKernel()
-	k.Uptime = time.Second
+	k.Uptime, k.Projects, k.Pools[""].Enforcement = time.Second, 32, e
+	k.Pools[""].Room = volume.Room{FileSystem: "1", Size: 4096 * resource.MiB, Free: 4096 * resource.MiB}
 	pids := 100
 	under := func(f func()) {
 		k.Lock()
 		defer k.Unlock()
 		f()
 	}
-	b := &agenttest.Bench{Kernel: k, Roots: agenttest.Root}
-	b.Again = func() agent.Kernel { k.Revive(); return k }
+	b := &agenttest.Bench{Host: agenttest.Gauge{Kernel: k}, Roots: agenttest.Root, Sizes: sizes(k)}
+	b.Again = func() agenttest.Host { k.Revive(); return agenttest.Gauge{Kernel: k} }
 	b.Group = func(task string) string { return "/cgroup/" + task }
 	b.Hold = func(path string, _ bool) func() {
 		set := func(busy bool) {
@@ -71,4 +77,37 @@ func inMemory(*testing.T) *agenttest.Bench {
 		}
 	}
 	return b
+}
+
+// sizes are the hands of those who change limits.
+func sizes(k *agenttest.Kernel) agenttest.Sizes {
+	p := k.Pools[""]
+	under := func(f func()) {
+		k.Lock()
+		defer k.Unlock()
+		f()
+	}
+	set := func(e volume.Enforcement) { under(func() { p.Enforcement = e }) }
+	s := agenttest.Sizes{Enforcement: p.Enforcement, Write: k.Write}
+	s.Keep = func(id volume.UUID) func() {
+		project := p.Live[id].Project
+		under(func() { p.Kept[project] = true })
+		return func() { under(func() { delete(p.Kept, project) }) }
+	}
+	s.Relimit = func(project uint32, size resource.Scalar) { under(func() { p.Limits[project] = size }) }
+	s.Relabel = func(id volume.UUID, project uint32) {
+		under(func() {
+			dir := p.Live[id]
+			dir.Project = project
+			p.Live[id] = dir
+		})
+	}
+	if on := p.Enforcement; on.Mode == volume.EnforcedHard {
+		s.Switch = func() func() { set(volume.Enforcement{Mode: volume.EnforcedNone}); return func() { set(on) } }
+	}
+	s.Brim = func() func() {
+		under(func() { p.Full = true })
+		return func() { under(func() { p.Full = false }) }
+	}
+	return s
 }

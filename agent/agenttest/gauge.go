@@ -1,7 +1,9 @@
 package agenttest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
 	"tenon/agent"
 	"tenon/agent/volume"
@@ -23,7 +25,7 @@ func (g Gauge) Usage(_ context.Context, s *volume.State, ids ...volume.UUID) (ma
 	}
 	for _, id := range ids {
 		v, ok := s.Volume(id)
-		if !ok || g.Pools[v.Disk].Enforcement.Mode != volume.EnforcedHard {
+		if !ok || v.Project == 0 || !g.has(v.Disk) || !g.Pools[v.Disk].enforces() {
 			continue
 		}
 		used[id] = agent.Usage{Bytes: g.Used[id], Astray: g.Pools[v.Disk].Limits[v.Project] != v.Size}
@@ -35,14 +37,18 @@ func (g Gauge) Usage(_ context.Context, s *volume.State, ids ...volume.UUID) (ma
 func (g Gauge) Life(*volume.Task) (agent.Life, error) { return agent.Life{}, nil }
 
 // Measure is a walk through a volume.
-func (g Gauge) Measure(ctx context.Context, _ *volume.State, id volume.UUID) (agent.Usage, error) {
+func (g Gauge) Measure(ctx context.Context, s *volume.State, id volume.UUID) (agent.Usage, error) {
 	g.Lock()
 	walked, used := g.Walked, g.Used[id]
+	err := errors.New("no such volume")
+	if v, ok := s.Volume(id); ok {
+		err = g.reach(v)
+	}
 	g.Unlock()
 	if walked != nil {
 		walked(id)
 	}
-	return agent.Usage{Bytes: used}, ctx.Err()
+	return agent.Usage{Bytes: used}, cmp.Or(err, ctx.Err())
 }
 
 // Rooms are those of the disks that are there.
@@ -51,7 +57,7 @@ func (g Gauge) Rooms(*volume.State) map[string]volume.Room {
 	defer g.Unlock()
 	rooms := map[string]volume.Room{}
 	for key, p := range g.Pools {
-		if !p.Missing && p.Room != (volume.Room{}) {
+		if p.open && p.Room != (volume.Room{}) {
 			rooms[key] = p.Room
 		}
 	}

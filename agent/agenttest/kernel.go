@@ -26,6 +26,8 @@ type Dir struct {
 	Birth int
 	Owner volume.Owner
 	Loose bool // it was renamed to where it is, which a power cut may take back; see PowerCut
+
+	Project uint32 // by which what is in it is limited; 0 is none
 }
 
 // Pool is one disk.
@@ -33,7 +35,10 @@ type Pool struct {
 	Missing               bool   // not to be found by an agent that starts; one that has it keeps it
 	UUID                  string // in the marker
 	Incoming, Live, Trash map[volume.UUID]Dir
-	Limits                map[uint32]resource.Scalar // by project, which every volume has
+	Limits                map[uint32]resource.Scalar // by project, where they are enforced
+	Kept                  map[uint32]bool            // projects of which a removed file is still open
+
+	Full bool // there is no room for anything new
 
 	// Enforcement is what the disk does about sizes, and Room its file system.
 	Enforcement volume.Enforcement
@@ -137,7 +142,8 @@ func NewKernel(dirs ...string) *Kernel {
 }
 
 func newPool() *Pool {
-	return &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}, Limits: map[uint32]resource.Scalar{}}
+	return &Pool{synced: map[volume.UUID]bool{}, Incoming: map[volume.UUID]Dir{}, Live: map[volume.UUID]Dir{}, Trash: map[volume.UUID]Dir{}, Limits: map[uint32]resource.Scalar{}, Kept: map[uint32]bool{},
+		Enforcement: volume.Enforcement{Mode: volume.EnforcedNone, Why: "a kernel in memory limits what it is told to"}}
 }
 
 // Reboot ends every process and every mount. Directories stay.
@@ -256,9 +262,11 @@ func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenV
 	_, seen.Incoming = p.Incoming[v.UUID]
 	_, seen.Live = p.Live[v.UUID]
 	_, seen.Trash = p.Trash[v.UUID]
+	if v.Phase != volume.Creating {
+		delete(p.synced, v.UUID)
+	}
 	seen.Data, seen.Durable = seen.Live, p.synced[v.UUID]
-	size, limited := p.Limits[v.Project]
-	seen.Limited, seen.Unlimited = limited, v.Project != 0 && size != v.Size
+	p.seeLimit(v, &seen)
 	return seen
 }
 

@@ -47,6 +47,12 @@ func (p *Pool) cut(rng *rand.Rand) {
 			delete(p.Incoming, id)
 		}
 	})
+	each(p.Live, func(id volume.UUID, d Dir) {
+		if d.Project != 0 && rng.IntN(8) == 0 {
+			d.Project = 0
+			p.Live[id] = d
+		}
+	})
 	each(p.Limits, func(project uint32, _ resource.Scalar) {
 		if rng.IntN(8) == 0 {
 			delete(p.Limits, project)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path"
 
@@ -68,37 +67,6 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return k.prepareRelease(s, o), nil
 	}
 	return op, nil
-}
-
-// prepareCreate finds the next project that is no volume's, and that nothing is limited by.
-//
-// Preconditions: k is locked.
-func (k *Kernel) prepareCreate(s *volume.State, o volume.Create) (volume.Operation, error) {
-	key := ""
-	if o.Volume.Disk != nil {
-		key = o.Volume.Disk.Source.Key()
-	}
-	n := k.Projects
-	if n == 0 {
-		n = math.MaxUint32
-	}
-	for range n {
-		k.cursor = k.cursor%n + 1
-		if !k.limited(key, k.cursor) && !s.ProjectUsed(key, k.cursor) {
-			o.Project = k.cursor
-			return o, nil
-		}
-	}
-	return nil, &volume.Error{Kind: volume.ErrInsufficient, Message: "no project is left"}
-}
-
-// limited says whether something is limited by a project. Where limits are not enforced, nobody
-// knows.
-func (k *Kernel) limited(disk string, project uint32) (is bool) {
-	if p := k.Pools[disk]; p != nil && p.Enforcement.Mode == volume.EnforcedHard {
-		_, is = p.Limits[project]
-	}
-	return is
 }
 
 // Preconditions: k is locked.

@@ -47,9 +47,9 @@ func (k *Kernel) doVolume(v *volume.Volume, step volume.Step) error {
 	case volume.Purge:
 		delete(p.Trash, id)
 	case volume.Limit:
-		p.Limits[v.Project] = v.Size
+		return p.limit(v)
 	case volume.Unlimit:
-		delete(p.Limits, v.Project)
+		return p.unlimit(v)
 	default:
 		return fmt.Errorf("no step %s for a volume", kind)
 	}
@@ -118,6 +118,9 @@ func (k *Kernel) make(p *Pool, v *volume.Volume) error {
 	}
 	if _, begun := p.Incoming[v.UUID]; begun {
 		return nil
+	}
+	if p.Full {
+		return &volume.Error{Kind: volume.ErrInsufficient, Message: "the disk is full"}
 	}
 	k.Births++
 	p.Incoming[v.UUID] = Dir{Birth: k.Births, Owner: v.Owner}

@@ -69,7 +69,7 @@ func TestUsageIsLeftOutWhereNobodyCounts(t *testing.T) {
 	f.must(200, "GET", "/v1/usage", "", &all)
 	var v wire.Volume
 	f.must(200, "GET", "/v1/volumes/web/data", "", &v)
-	if len(all.Volumes) != 0 || v.Used != nil || v.Enforcement != "" {
+	if len(all.Volumes) != 0 || v.Used != nil || v.Enforcement != "none" {
 		t.Errorf("usage is %+v, the volume %+v", all, v)
 	}
 	f.server.gauge = gauge{agent: a, err: errors.New("the disk is on fire")}

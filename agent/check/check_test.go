@@ -41,6 +41,7 @@ func (k *kernel) Unmount(m check.Mount) error {
 func worked(t *testing.T) (*kernel, *volume.State, volume.UUID) {
 	t.Helper()
 	k := &kernel{Kernel: agenttest.NewKernel()}
+	k.Pools[""].Enforcement = volume.Enforcement{Mode: volume.EnforcedHard, By: volume.ByProject}
 	a := agenttest.Start(t, k.Kernel)
 	stack := []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}
 	for _, op := range []volume.Operation{

@@ -4,14 +4,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 
-	"tenon/agent"
 	"tenon/agent/agenttest"
 	"tenon/agent/host"
+	"tenon/agent/resource"
 	"tenon/agent/volume"
 	"tenon/isolator/cgroup"
+	"tenon/isolator/quota"
 	"tenon/mount/mounttest"
 )
 
@@ -20,22 +23,33 @@ import (
 func TestTheRealKernelConforms(t *testing.T) {
 	mounttest.RequireRoot(t)
 	mounttest.RequireMounts(t)
-	agenttest.Conform(t, real)
+	agenttest.Conform(t, func(t *testing.T) *agenttest.Bench { return real(t, directory(t)) })
 }
 
-func real(t *testing.T) *agenttest.Bench {
+// On each file system that volumes may lie on, with and without limits.
+func TestTheRealKernelConformsOnEachFileSystem(t *testing.T) {
+	onDisks(t, append(mounttest.Limiting(), mounttest.Plain()...), func(t *testing.T, d *mounttest.Disk, _ string) {
+		agenttest.Conform(t, func(t *testing.T) *agenttest.Bench {
+			dir := directoryIn(t, d.Dir)
+			b := real(t, dir)
+			b.Sizes = sizesOn(t, d, dir)
+			return b
+		})
+	})
+}
+
+func real(t *testing.T, dir string) *agenttest.Bench {
 	t.Helper()
-	dir := directory(t)
 	var h *host.Host
 	t.Cleanup(func() { unmountBeneath(t, dir); must(t, h.Close()) })
-	open := func() agent.Kernel {
+	open := func() agenttest.Host {
 		var err error
 		h, err = host.Open(options(dir))
 		must(t, err)
 		return h
 	}
-	b := &agenttest.Bench{Kernel: open(), Roots: filepath.Join(dir, "sandboxes")}
-	b.Again = func() agent.Kernel { must(t, h.Close()); return open() }
+	b := &agenttest.Bench{Host: open(), Roots: filepath.Join(dir, "sandboxes"), Sizes: sizes(t, dir)}
+	b.Again = func() agenttest.Host { must(t, h.Close()); return open() }
 	b.Group = func(task string) string { return groupOf(t, dir, task) }
 	b.Hold = func(path string, write bool) func() {
 		if write {
@@ -56,12 +70,103 @@ func real(t *testing.T) *agenttest.Bench {
 		return func() { must(t, os.RemoveAll(path)) }
 	}
 	b.Hide = func(id volume.UUID) func() {
-		from, to := filepath.Join(dir, "pool", "live", string(id)), filepath.Join(dir, "hidden")
+		from, to := filepath.Join(dir, "pool", "live", string(id)), filepath.Join(dir, "pool", "hidden")
 		must(t, os.Rename(from, to))
 		return func() { must(t, os.Rename(to, from)) }
 	}
 	b.Bear = func(name string) (int, func()) { return bear(t, name) }
 	return b
+}
+
+// sizes are the hands of those who change limits, on a directory that has none unless it happens to lie
+// on a file system that has.
+func sizes(t *testing.T, dir string) agenttest.Sizes {
+	data := func(id volume.UUID) string { return filepath.Join(dir, "pool", "live", string(id), "data") }
+	s := agenttest.Sizes{Enforcement: enforcement(t, dir)}
+	s.Write = func(id volume.UUID, n resource.Bytes) error {
+		_, err := mounttest.Fill(t, filepath.Join(data(id), "file"), uint64(n))
+		return err
+	}
+	s.Keep = func(id volume.UUID) func() {
+		f, err := os.Open(filepath.Join(data(id), "file"))
+		must(t, err)
+		return closing(t, f)
+	}
+	s.Relimit = func(project uint32, size resource.Scalar) {
+		with(t, dir, func(q *quota.Quota) error {
+			t.Cleanup(func() { with(t, dir, func(q *quota.Quota) error { _ = q.Clear(project); return nil }) }) // unless a volume is in it
+			return q.SetLimit(project, uint64(size.Bytes()), 0)
+		})
+	}
+	s.Relabel = func(id volume.UUID, project uint32) {
+		with(t, dir, func(q *quota.Quota) error {
+			d, err := os.Open(data(id))
+			must(t, err)
+			defer d.Close()
+			return q.Assign(t.Context(), d, project)
+		})
+	}
+	return s
+}
+
+// sizesOn are sizes on a file system of the test's own.
+func sizesOn(t *testing.T, d *mounttest.Disk, dir string) agenttest.Sizes {
+	s := sizes(t, dir)
+	if limits := s.Enforcement.Mode == volume.EnforcedHard; limits != (d.Full != nil) {
+		t.Errorf("%s enforces limits is %v", d.Name, limits)
+	}
+	if d.Type == "btrfs" && d.Full != nil {
+		s.Switch = func() func() {
+			must(t, d.SwitchQuotas(false))
+			on := sync.OnceFunc(func() { must(t, d.SwitchQuotas(true)) })
+			t.Cleanup(on)
+			return on
+		}
+	}
+	if d.Type == "ext4" {
+		s.Brim = func() func() { return brim(t, filepath.Join(d.Dir, "ballast")) }
+	}
+	return s
+}
+
+// brim has a directory take all the room that there is.
+func brim(t *testing.T, path string) (end func()) {
+	t.Helper()
+	must(t, os.Mkdir(path, 0o700))
+	f, err := os.Create(filepath.Join(path, "large"))
+	must(t, err)
+	defer f.Close()
+	at := int64(0)
+	for size := int64(1 << 30); size >= 512; size /= 2 {
+		for err = nil; err == nil; at += size {
+			err = syscall.Fallocate(int(f.Fd()), 0, at, size)
+		}
+	}
+	err = nil
+	for n := 0; err == nil; n++ {
+		err = os.Mkdir(filepath.Join(path, strconv.Itoa(n)), 0o700)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a disk is filled up: %v", err)
+	}
+	return sync.OnceFunc(func() { must(t, os.RemoveAll(path)) })
+}
+
+// enforcement is what quotactl(2) or btrfs says of a directory.
+func enforcement(t *testing.T, dir string) (e volume.Enforcement) {
+	with(t, dir, func(q *quota.Quota) error {
+		st, err := q.Status()
+		e.Mode = volume.EnforcementMode(st.Enforcement)
+		switch {
+		case st.Enforcement != quota.Hard:
+		case st.Filesystem == "btrfs":
+			e.By = volume.BySubvolume
+		default:
+			e.By = volume.ByProject
+		}
+		return err
+	})
+	return e
 }
 
 // bear starts a process, in a cgroup if one is named.
