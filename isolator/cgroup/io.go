@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -95,14 +96,19 @@ func (g *Group) IOPath() string {
 	return filepath.Join(blkioRoot, g.group)
 }
 
-// LimitIO bounds what the group reads and writes, each device once. Limits of other devices
-// stay. The group must exist; the one at IOPath is made if it is missing, and goes with it.
-// It returns ErrUnsupported where the host has no controller for it.
+// LimitIO bounds what the group reads and writes, each device once; bounds of it that are zero are
+// lifted. Limits of other devices stay. It returns fs.ErrNotExist if the group does not exist; the
+// one at IOPath is made if it is missing, and goes with it. It returns ErrUnsupported where the host
+// has no controller for it.
 func (g *Group) LimitIO(limits ...IOLimit) error {
-	err := g.hierarchy.limitsIO()
-	switch {
-	case err != nil:
+	if err := g.hierarchy.limitsIO(); err != nil {
 		return err
+	}
+	there, err := Exists(g.Path())
+	switch {
+	case err == nil && !there:
+		err = fs.ErrNotExist
+	case err != nil:
 	case g.hierarchy.alone():
 		err = g.limitV2(limits)
 	default:
@@ -125,9 +131,10 @@ func (g *Group) limitV2(limits []IOLimit) error {
 	io := &cgroup2.IO{}
 	for _, l := range limits {
 		for _, b := range l.bounds() {
-			if b.rate != 0 {
-				io.Max = append(io.Max, cgroup2.Entry{Type: b.v2, Major: int64(l.Major), Minor: int64(l.Minor), Rate: b.rate})
+			if b.rate == 0 {
+				b.rate = math.MaxUint64 // which is no bound
 			}
+			io.Max = append(io.Max, cgroup2.Entry{Type: b.v2, Major: int64(l.Major), Minor: int64(l.Minor), Rate: b.rate})
 		}
 	}
 	return m.Update(&cgroup2.Resources{IO: io})
@@ -153,11 +160,9 @@ func throttles(limits []IOLimit) *specs.LinuxResources {
 	lists := []*[]specs.LinuxThrottleDevice{&io.ThrottleReadBpsDevice, &io.ThrottleWriteBpsDevice, &io.ThrottleReadIOPSDevice, &io.ThrottleWriteIOPSDevice}
 	for _, l := range limits {
 		for i, b := range l.bounds() {
-			if b.rate != 0 {
-				d := specs.LinuxThrottleDevice{Rate: b.rate}
-				d.Major, d.Minor = int64(l.Major), int64(l.Minor)
-				*lists[i] = append(*lists[i], d)
-			}
+			d := specs.LinuxThrottleDevice{Rate: b.rate} // 0 is no bound
+			d.Major, d.Minor = int64(l.Major), int64(l.Minor)
+			*lists[i] = append(*lists[i], d)
 		}
 	}
 	return &specs.LinuxResources{BlockIO: io}

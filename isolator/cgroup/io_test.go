@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -68,6 +69,20 @@ func TestLimitsAreThoseOfTheGroupAndGoWithIt(t *testing.T) {
 			if limits, err := g.IOLimits(); err != nil || !slices.Equal(limits, []IOLimit{want}) {
 				t.Errorf("the kernel has limits %+v, %v, want %+v", limits, err, want)
 			}
+		}
+		fewer := IOLimit{Device: d, Write: 5 << 20}
+		if err := g.LimitIO(fewer); err != nil {
+			t.Fatal(err)
+		}
+		if limits, err := g.IOLimits(); err != nil || !slices.Equal(limits, []IOLimit{fewer}) {
+			t.Errorf("the kernel has limits %+v, %v, want %+v alone", limits, err, fewer)
+		}
+		none := m.group("/none")
+		if err := none.LimitIO(want); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("limits of a group that is not there: %v", err)
+		}
+		if _, err := os.Stat(none.IOPath()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("there are limits of a group that is not there: %v", err)
 		}
 		less := mustCreate(t, m, "less")
 		if err := less.LimitIO(IOLimit{Device: d, Write: 1 << 20}); err != nil {
