@@ -142,7 +142,11 @@ func (e event) asked(w *world) []volume.Operation {
 	case "detach", "lazy":
 		return ops(volume.Detach{Task: e.who(), Volume: e.ref(), Lazy: e.what == "lazy"})
 	case "claim":
-		return ops(volume.Claim{Task: e.who(), Cgroup: e.size > 16, Lease: volume.Lease{PID: w.bear()}, Uses: []volume.Use{use}})
+		claim := volume.Claim{Task: e.who(), Cgroup: e.size > 16, Lease: volume.Lease{PID: w.bear()}, Uses: []volume.Use{use}}
+		if e.size > 32 {
+			claim.IO = []volume.Throttle{{Rate: volume.Rate{Write: resource.MiB}}}
+		}
+		return ops(claim)
 	case "launch":
 		return w.identified(e, reserve("web", 32), create("web", e.id(), 32, true), launch(e.who(), e.id(), 32, true))
 	case "raze":

@@ -81,10 +81,14 @@ func (w *world) checkVolumes(s *volume.State) {
 // else is.
 func (w *world) checkTasks(s *volume.State) {
 	mounts, cgroups, sandboxes := map[string]agenttest.Mount{}, map[string]bool{}, map[string]string{agenttest.Root + "/stranger": ""}
+	rates := map[string][]volume.DiskLimit{}
 	for t := range s.Tasks("") {
 		sandboxes[t.Sandbox] = s.Boot
 		if inside, there := w.k.Cgroups[t.Lease.Cgroup]; t.Lease.Cgroup != "" && (there || !t.Killing) {
 			cgroups[t.Lease.Cgroup] = inside
+			if len(t.IO) > 0 {
+				rates[t.Lease.Cgroup] = t.IO
+			}
 		}
 		for a := range s.AttachmentsIn(t.ID) {
 			target := t.Target(a)
@@ -98,6 +102,9 @@ func (w *world) checkTasks(s *volume.State) {
 	}
 	if !maps.Equal(mounts, w.k.Mounts) || !maps.Equal(sandboxes, w.k.Sandboxes) || !maps.Equal(cgroups, w.k.Cgroups) {
 		w.fail("mounts %v, sandboxes %v, cgroups %v; the kernel has %v, %v, %v", mounts, sandboxes, cgroups, w.k.Mounts, w.k.Sandboxes, w.k.Cgroups)
+	}
+	if !maps.EqualFunc(rates, w.k.Rates, slices.Equal[[]volume.DiskLimit]) {
+		w.fail("limits of input and output %v; the kernel has %v", rates, w.k.Rates)
 	}
 }
 

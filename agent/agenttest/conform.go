@@ -35,6 +35,7 @@ type Bench struct {
 	Group func(task string) string
 
 	Sizes
+	Rates Rates
 }
 
 // Sizes is what the disk of a Bench does about the sizes of volumes, and what others do to it.
@@ -106,6 +107,7 @@ func Conform(t *testing.T, open func(t *testing.T) *Bench) {
 		"a project that is given back":      conformUnlimit,
 		"projects are given out":            conformProjects,
 		"a disk that is full":               conformFull,
+		"what a task reads and writes":      conformIO,
 	} {
 		t.Run(name, func(t *testing.T) { run(newConformity(t, open(t))) })
 	}
@@ -232,7 +234,7 @@ func unitOf(kind volume.StepKind) volume.UnitKind {
 		return volume.DiskUnit
 	case volume.DoAttach, volume.DoDetach, volume.Flip, volume.Clear:
 		return volume.AttachmentUnit
-	case volume.MakeSandbox, volume.RemoveSandbox, volume.MakeCgroup, volume.RemoveCgroup, volume.DoKill:
+	case volume.MakeSandbox, volume.RemoveSandbox, volume.MakeCgroup, volume.RemoveCgroup, volume.LimitIO, volume.DoKill:
 		return volume.TaskUnit
 	}
 	return volume.VolumeUnit

@@ -36,6 +36,11 @@ func inMemory(e volume.Enforcement) *agenttest.Bench {
 	b := &agenttest.Bench{Host: agenttest.Gauge{Kernel: k}, Roots: agenttest.Root, Sizes: sizes(k)}
 	b.Again = func() agenttest.Host { k.Revive(); return agenttest.Gauge{Kernel: k} }
 	b.Group = func(task string) string { return "/cgroup/" + task }
+	b.Rates.Limits = e.Mode == volume.EnforcedHard
+	k.Pools[""].Deviceless = !b.Rates.Limits
+	b.Rates.Change = func(cgroup string, to volume.Rate) {
+		under(func() { k.Rates[cgroup] = []volume.DiskLimit{{Rate: to}} })
+	}
 	b.Hold = func(path string, _ bool) func() {
 		set := func(busy bool) {
 			m := k.Mounts[path]

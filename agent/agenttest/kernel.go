@@ -38,7 +38,8 @@ type Pool struct {
 	Limits                map[uint32]resource.Scalar // by project, where they are enforced
 	Kept                  map[uint32]bool            // projects of which a removed file is still open
 
-	Full bool // there is no room for anything new
+	Full       bool // there is no room for anything new
+	Deviceless bool // there can be no limits of input and output for it
 
 	// Enforcement is what the disk does about sizes, and Room its file system.
 	Enforcement volume.Enforcement
@@ -62,12 +63,13 @@ type Kernel struct {
 	sync.Mutex
 	Pools     map[string]*Pool // by key of the disk
 	dirs      []string
-	Mounts    map[string]Mount  // by sandbox path joined with the container path; see Inside
-	Sandboxes map[string]string // directories, with the boot in which an agent made it; "" is somebody else's
-	Cgroups   map[string]bool   // the value says whether processes are inside
-	Processes map[int]uint64    // start times by pid
-	Births    int               // directories ever made
-	Uptime    time.Duration     // since the boot, by which leases expire; see Pass
+	Mounts    map[string]Mount              // by sandbox path joined with the container path; see Inside
+	Sandboxes map[string]string             // directories, with the boot in which an agent made it; "" is somebody else's
+	Cgroups   map[string]bool               // the value says whether processes are inside
+	Processes map[int]uint64                // start times by pid
+	Births    int                           // directories ever made
+	Rates     map[string][]volume.DiskLimit // of input and output, by cgroup
+	Uptime    time.Duration                 // since the boot, by which leases expire; see Pass
 
 	Configured []volume.Disk                  // in place of what NewKernel was told; see Configure
 	Used       map[volume.UUID]resource.Bytes // what is in volumes
@@ -151,6 +153,7 @@ func (k *Kernel) Reboot() {
 	k.Lock()
 	defer k.Unlock()
 	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
+	k.Rates = map[string][]volume.DiskLimit{}
 	k.removed, k.points = map[string]string{}, map[string]bool{}
 	if k.Sandboxes == nil {
 		k.Sandboxes = map[string]string{}
@@ -275,6 +278,7 @@ func (k *Kernel) seeTask(t *volume.Task) (seen volume.SeenTask) {
 	seen.Inside, seen.Cgroup = k.Cgroups[t.Lease.Cgroup]
 	start, alive := k.Processes[t.Lease.PID]
 	seen.Claimant = alive && start == t.Lease.Start
+	seen.Unlimited = len(t.IO) > 0 && k.unlimited(t)
 	seen.At = k.Uptime
 	return seen
 }

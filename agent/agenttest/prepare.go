@@ -37,7 +37,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 			}
 			o.Lease.Start = start
 		}
-		return o, nil
+		return o, k.prepareIO(s, o)
 	case volume.Attach:
 		o.At = k.Uptime
 		return k.prepareAttach(s, o)

@@ -144,14 +144,12 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		if k.Cgroups[t.Lease.Cgroup] {
 			return fmt.Errorf("cgroup %s has processes inside", t.Lease.Cgroup)
 		}
-		delete(k.Cgroups, t.Lease.Cgroup)
+		k.removeCgroup(t.Lease.Cgroup)
 	case volume.LimitIO:
-		if _, there := k.Cgroups[t.Lease.Cgroup]; !there {
-			return fmt.Errorf("limit of cgroup %s, which is not there", t.Lease.Cgroup)
-		}
+		return k.limitIO(t)
 	case volume.DoKill:
 		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
-			delete(k.Cgroups, t.Lease.Cgroup)
+			k.removeCgroup(t.Lease.Cgroup)
 		} else if k.Processes[t.Lease.PID] == t.Lease.Start {
 			k.exit(t.Lease.PID)
 		}

@@ -51,6 +51,7 @@ func real(t *testing.T, dir string) *agenttest.Bench {
 	b := &agenttest.Bench{Host: open(), Roots: filepath.Join(dir, "sandboxes"), Sizes: sizes(t, dir)}
 	b.Again = func() agenttest.Host { must(t, h.Close()); return open() }
 	b.Group = func(task string) string { return groupOf(t, dir, task) }
+	b.Rates = rates(t, dir)
 	b.Hold = func(path string, write bool) func() {
 		if write {
 			path = filepath.Join(path, "file")
@@ -76,6 +77,24 @@ func real(t *testing.T, dir string) *agenttest.Bench {
 	}
 	b.Bear = func(name string) (int, func()) { return bear(t, name) }
 	return b
+}
+
+// rates are the hands of those who change limits of input and output, where there can be any.
+func rates(t *testing.T, dir string) agenttest.Rates {
+	m, err := cgroup.Open(cgroup.Options{Parent: options(dir).CgroupParent})
+	must(t, err)
+	if err := m.LimitsIO(); err != nil {
+		return agenttest.Rates{}
+	}
+	d, err := os.Open(dir)
+	must(t, err)
+	defer d.Close()
+	device, err := cgroup.DeviceOf(d)
+	return agenttest.Rates{Limits: err == nil, Change: func(name string, to volume.Rate) {
+		group, err := cgroup.Find(name)
+		must(t, err)
+		must(t, group.LimitIO(cgroup.IOLimit{Device: device, Read: uint64(to.Read), Write: uint64(to.Write), ReadOps: to.ReadOps, WriteOps: to.WriteOps}))
+	}}
 }
 
 // sizes are the hands of those who change limits, on a directory that has none unless it happens to lie
