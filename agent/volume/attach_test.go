@@ -386,10 +386,17 @@ func TestHoldersAreDistinctTasks(t *testing.T) {
 		attach("a", "v1", "", resource.RO),
 		detach("a", "v1"),
 		claim("c", Use{Volume: "v2"}),
+		seenAs(noExec(attach("d", "v1", "p", resource.RO)), 7, 8),
+		seenAs(noExec(attach("d", "v1", "q", resource.RO)), 7, 8),
+		noExec(attach("e", "v1", "p", resource.RO)),
+		seenAs(attach("e", "v1", "q", resource.RW), 7, 8),
+		seenAs(attach("e", "v1", "r", resource.RO), 9, 9),
 	)...)
 	want := []Holder{
 		{Task: "a", Mode: resource.RO, Via: ByPath, Since: second, Targets: []string{"s"}},
 		{Task: "b", PID: 42, Mode: resource.RW, Via: ByPath, Since: second, Targets: []string{"y", "z"}},
+		{Task: "d", Mode: resource.RO, NoExec: true, As: []ID{{UID: 7, GID: 8}}, Via: ByPath, Since: second, Targets: []string{"p", "q"}},
+		{Task: "e", Mode: resource.RW, As: []ID{{UID: 7, GID: 8}, {UID: 9, GID: 9}}, Via: ByPath, Since: second, Targets: []string{"p", "q", "r"}},
 	}
 	if d := cmp.Diff(want, s.Holders("v1")); d != "" {
 		t.Errorf("holders (-want +got):\n%s", d)

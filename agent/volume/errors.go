@@ -66,6 +66,8 @@ type Holder struct {
 	Task    string
 	PID     int // of the process that claimed, 0 if none is known
 	Mode    resource.Mode
+	NoExec  bool // in none of its uses anything can be run
+	As      []ID // as whose it sees the owner's files, in those uses that are mapped
 	Via     Via
 	Since   time.Time
 	Targets []string // container paths

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"slices"
 
 	"github.com/tidwall/btree"
 
@@ -213,7 +214,8 @@ func (s *State) Holders(id UUID) []Holder {
 			hs[n-1] = merge(hs[n-1], a)
 			continue
 		}
-		h := Holder{Task: a.Task, Mode: a.Mode, Via: a.Via, Since: a.Since, Targets: []string{a.Path}}
+		h := Holder{Task: a.Task, Mode: a.Mode, NoExec: a.NoExec, Via: a.Via, Since: a.Since, Targets: []string{a.Path}}
+		h.seeAs(a.As)
 		if t, ok := s.Task(a.Task); ok {
 			h.PID = t.Lease.PID
 		}
@@ -222,7 +224,7 @@ func (s *State) Holders(id UUID) []Holder {
 	return hs
 }
 
-// merge adds one more attachment of the same task: the widest mode, the earliest time.
+// merge adds one more attachment of the same task: the most that it may do, the earliest time.
 func merge(h Holder, a *Attachment) Holder {
 	if a.Mode == resource.RW {
 		h.Mode = resource.RW
@@ -230,8 +232,17 @@ func merge(h Holder, a *Attachment) Holder {
 	if a.Since.Before(h.Since) {
 		h.Since = a.Since
 	}
+	h.NoExec = h.NoExec && a.NoExec
+	h.seeAs(a.As)
 	h.Targets = append(h.Targets, a.Path)
 	return h
+}
+
+// seeAs adds to as whose the holder sees the files, once.
+func (h *Holder) seeAs(as *ID) {
+	if as != nil && !slices.Contains(h.As, *as) {
+		h.As = append(h.As, *as)
+	}
 }
 
 // Accounts yields the space of every disk that is not carved into volumes, by disk and

@@ -143,6 +143,8 @@ func (w *Volume) why(by string) string {
 		b.WriteString(" and no task holds it, so it can be destroyed")
 	case w.References == 0:
 		b.WriteString("; it can be destroyed when its disk is back")
+	case w.OneWriter:
+		b.WriteString(", shared with one writer, and held by " + by + "; it can be destroyed when no task holds it")
 	case w.Shared:
 		b.WriteString(", shared, and held by " + by + "; it can be destroyed when no task holds it")
 	default:

@@ -76,7 +76,7 @@ func holderLines(err error) (lines []string) {
 }
 
 func holderLine(h wire.Holder) string {
-	text := fmt.Sprintf("task %s holds it %s", clean(h.Task), modeWord(h.Mode))
+	text := fmt.Sprintf("task %s holds it %s", clean(h.Task), holderOptions(h))
 	if len(h.Targets) > 0 {
 		text += " at " + clean(strings.Join(h.Targets, ", "))
 	}

@@ -161,7 +161,7 @@ func (p *page) holders(list []wire.Holder) {
 			pid, command = strconv.Itoa(h.PID), firstOf(clean(processName(h.PID)), "(ended)")
 		}
 		rows = append(rows, []string{
-			clean(h.Task), pid, command, modeWord(h.Mode), string(h.Via), p.age(h.Since), clean(strings.Join(h.Targets, ", ")),
+			clean(h.Task), pid, command, holderOptions(h), string(h.Via), p.age(h.Since), clean(strings.Join(h.Targets, ", ")),
 		})
 	}
 	p.table([]column{{"task", false}, {"pid", true}, {"command", false}, {"mode", false}, {"via", false}, {"since", true}, {"targets", false}}, rows)

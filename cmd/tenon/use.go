@@ -91,6 +91,15 @@ func optionWords(m resource.Mode, noExec bool, as *volume.ID) string {
 	return text
 }
 
+// holderOptions are those of all uses that a holder has: the most that it may do.
+func holderOptions(h wire.Holder) string {
+	text := optionWords(h.Mode, h.NoExec, nil)
+	for _, id := range h.As {
+		text += ",as " + id.String()
+	}
+	return text
+}
+
 func optionsOf(a wire.Attachment) string { return optionWords(a.Mode, a.NoExec, a.As) }
 
 // useOf asks for just what is attached.
