@@ -39,12 +39,32 @@ type User struct {
 }
 
 // String names the process for messages.
-func (u User) String() string {
-	s := fmt.Sprintf("%d (%s)", u.PID, u.Command)
-	if len(u.Files) > 0 {
-		s += " with " + strings.Join(u.Files, ", ") + " open for writing"
+func (u User) String() string { return namesOf([]User{u}) }
+
+// namesOf names processes that have the same files open, and these files once.
+func namesOf(users []User) string {
+	var names []string
+	for _, u := range users {
+		names = append(names, fmt.Sprintf("%d (%s)", u.PID, u.Command))
+	}
+	s := strings.Join(names, ", ")
+	if files := users[0].Files; len(files) > 0 {
+		s += " with " + strings.Join(files, ", ") + " open for writing"
 	}
 	return s
+}
+
+// byFiles puts those together that have the same files open, in the order of the first of each.
+func byFiles(users []User) (groups [][]User) {
+	for _, u := range users {
+		at := slices.IndexFunc(groups, func(g []User) bool { return len(u.Files) > 0 && slices.Equal(g[0].Files, u.Files) })
+		if at < 0 {
+			groups = append(groups, []User{u})
+		} else {
+			groups[at] = append(groups[at], u)
+		}
+	}
+	return groups
 }
 
 // BusyError says that a mount is in use and by what, as far as that could be
@@ -63,8 +83,12 @@ type BusyError struct {
 // Error is one sentence that names what uses the mount.
 func (e *BusyError) Error() string {
 	var by []string
-	for _, u := range e.Users {
-		by = append(by, "process "+u.String())
+	for _, group := range byFiles(e.Users) {
+		noun := "process "
+		if len(group) > 1 {
+			noun = "processes "
+		}
+		by = append(by, noun+namesOf(group))
 	}
 	for _, m := range e.Mounts {
 		by = append(by, "mount "+m)

@@ -168,6 +168,19 @@ func TestTheNumberOfUsersNamedIsBounded(t *testing.T) {
 	}
 }
 
+func TestABusyErrorNamesTheFilesThatSeveralProcessesHaveOpenOnce(t *testing.T) {
+	t.Parallel()
+	err := &BusyError{Op: "remount", Path: "/x", Users: []User{
+		{PID: 1, Command: "sh", Files: []string{"/x/a"}}, {PID: 2, Command: "cat"}, {PID: 3, Command: "dd", Files: []string{"/x/a"}},
+		{PID: 4, Command: "cat"}, {PID: 5, Command: "vi", Files: []string{"/x/a", "/x/b"}},
+	}}
+	want := "remount /x: in use by processes 1 (sh), 3 (dd) with /x/a open for writing, process 2 (cat), process 4 (cat), " +
+		"process 5 (vi) with /x/a, /x/b open for writing"
+	if got := err.Error(); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestABusyErrorWithoutAUserSaysSo(t *testing.T) {
 	t.Parallel()
 	err := &BusyError{Op: "detach", Path: "/x"}

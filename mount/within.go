@@ -169,6 +169,9 @@ func (n *Namespace) start(ctx context.Context, op string, v *visit, do func(v *v
 		if err == nil {
 			return nil
 		}
+		if same, ok := err.(*fs.PathError); ok && same.Op == op {
+			err = same.Err // what was tried, and where, is told once
+		}
 		return fmt.Errorf("%s /%s in the mount namespace of process %d: %w", op, v.target, n.pid, err)
 	}
 	select {

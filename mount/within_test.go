@@ -213,6 +213,9 @@ func TestWhoSeesWhatIsAttachedInATask(t *testing.T) {
 			if errors.Is(err, ErrShared) != outside || (err != nil) != outside {
 				t.Errorf("a flip of it gives %v", err)
 			}
+			if outside && strings.Count(err.Error(), "remount") != 1 {
+				t.Errorf("the refusal repeats itself: %v", err)
+			}
 			if err := k.ns.Detach(t.Context(), v.targetPath, v.identity(t), false); err != nil {
 				t.Fatal(err)
 			}

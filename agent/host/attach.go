@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"tenon/agent/volume"
-	"tenon/isolator/lease"
 )
 
 // prepareAttach says how an attachment is made, in whose mount namespace, and with which sandbox
@@ -54,9 +53,9 @@ func named(o volume.Attach) (volume.Process, error) {
 	refuse := func(kind, cause error) (volume.Process, error) {
 		return volume.Process{}, &volume.Error{Kind: kind, Message: "task " + o.Task + ": " + cause.Error(), Cause: cause}
 	}
-	of, err := lease.OfProcess(o.In.PID)
+	of, err := claimant(o.Task, o.In.PID)
 	if err != nil {
-		return refuse(volume.ErrInvalid, err)
+		return volume.Process{}, err
 	}
 	p := volume.Process{PID: of.PID, Start: of.Start}
 	uid, err := ownerOf(p.PID)

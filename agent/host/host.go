@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -40,6 +42,7 @@ type Host struct {
 	projects quota.Range
 	disks    map[string]*disk // by key; never changes
 	roots    []*sandbox.Root
+	absent   []string        // roots that are missing, where they are only looked for
 	own      *sandbox.Root   // the first, in which the agent makes sandboxes; nil where it is missing and only looked for
 	groups   *cgroup.Manager // nil where the host has no cgroups for us
 	leases   *lease.Watcher
@@ -158,6 +161,12 @@ func (h *Host) root(path string) (*sandbox.Root, string, error) {
 		}
 		all = append(all, r.Path())
 	}
+	for _, root := range h.absent {
+		if strings.HasPrefix(path, root+"/") {
+			return nil, "", fmt.Errorf("sandbox %s: its root %s is not there: %w", path, root, fs.ErrNotExist)
+		}
+		all = append(all, root)
+	}
 	return nil, "", &volume.Error{Kind: volume.ErrForbidden,
 		Message: fmt.Sprintf("sandbox %s lies beneath none of the sandbox roots (%s)", path, strings.Join(all, ", "))}
 }
@@ -243,6 +252,23 @@ func (h *Host) prepareTask(dir *string, own *bool, task string) error {
 	return err
 }
 
+// claimant is the lease of a process that is named for a task.
+func claimant(task string, pid int) (lease.Lease, error) {
+	of, err := lease.OfProcess(pid)
+	refuse := func(why string) error {
+		return &volume.Error{Kind: volume.ErrInvalid, Message: "task " + task + ": " + why, Cause: err}
+	}
+	switch {
+	case err == nil:
+		return of, nil
+	case errors.Is(err, syscall.ESRCH):
+		return of, refuse(fmt.Sprintf("there is no process %d, or not any more; name one that runs, by the number that it has where the agent runs", pid))
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EINVAL): // pidfd_open(2)
+		return of, refuse(fmt.Sprintf("%d is a thread of a process; name the process itself", pid))
+	}
+	return of, refuse(err.Error())
+}
+
 func (h *Host) prepareLease(o volume.Claim) (volume.Lease, error) {
 	l := o.Lease
 	if o.Cgroup && h.groups != nil { // without cgroups the process alone holds the lease
@@ -253,9 +279,9 @@ func (h *Host) prepareLease(o volume.Claim) (volume.Lease, error) {
 		l.Cgroup = path
 	}
 	if l.PID != 0 {
-		of, err := lease.OfProcess(l.PID)
+		of, err := claimant(o.Task, l.PID)
 		if err != nil {
-			return l, &volume.Error{Kind: volume.ErrInvalid, Message: "task " + o.Task + ": " + err.Error(), Cause: err}
+			return l, err
 		}
 		l.Start = of.Start
 	}

@@ -97,6 +97,9 @@ func (h *Host) seeTask(t *volume.Task) (seen volume.SeenTask, err error) {
 // place is none.
 func (h *Host) sandboxMade(path string) (bool, error) {
 	r, rel, err := h.root(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // nor is what it is to be in
+	}
 	if err != nil {
 		return false, err
 	}

@@ -24,6 +24,7 @@ func OpenToLook(o Options) (*Host, error) {
 	for i, path := range slices.Concat(o.SandboxRoots, o.SharedRoots) {
 		r, err := sandbox.OpenToLook(path)
 		if errors.Is(err, fs.ErrNotExist) {
+			h.absent = append(h.absent, path)
 			continue
 		}
 		if err != nil {

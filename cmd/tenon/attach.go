@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -196,13 +197,25 @@ func detach(c *cli.Context) error {
 	if err := resource.CheckID(id); err != nil {
 		return misused(c, "task: %s", err)
 	}
+	api := newClient(c)
 	done := progress(c, "detaching from task "+clean(id))
-	err = newClient(c).Detach(c.Context, id, use.Volume, use.Path, c.Bool("lazy"))
+	err = api.Detach(c.Context, id, use.Volume, use.Path, c.Bool("lazy"))
 	done()
 	if err != nil || wantsJSON(c) {
 		return adviseOnEnd(err)
 	}
-	return show(c, nil, func(p *page) { p.line("volume %s detached from task %s", clean(use.Volume), clean(id)) })
+	return show(c, nil, func(p *page) {
+		p.line("volume %s detached from task %s%s", clean(use.Volume), clean(id), endedToo(c, api, id))
+	})
+}
+
+// endedToo says of a task that has lost a volume whether it has ended with it.
+func endedToo(c *cli.Context, api *client.Client, id string) string {
+	t, err := api.Task(c.Context, id)
+	if errors.Is(volume.Kind(err), volume.ErrNotFound) || err == nil && t.Releasing {
+		return ", and the task has ended, as that was its last"
+	}
+	return ""
 }
 
 // describe is an attachment in a word: what is used, where and how.
