@@ -114,11 +114,11 @@ func NewProblem(kind error, detail string) Problem {
 // Holder is a task that holds a volume.
 type Holder struct {
 	Task    string        `json:"task"`
-	PID     int           `json:"pid,omitempty"`    // of the process that claimed, where one is known
-	Mode    resource.Mode `json:"mode"`             // RW where any of its uses is
-	NoExec  bool          `json:"noexec,omitempty"` // in none of its uses anything can be run
-	As      []volume.ID   `json:"as,omitempty"`     // as whose it sees the owner's files, in those uses that are mapped
-	Via     volume.Via    `json:"via"`              // claim, path, descriptor or namespace
+	PID     int           `json:"pid,omitempty"`     // of the process that claimed, where one is known
+	Mode    resource.Mode `json:"mode"`              // RW where any of its uses is
+	NoExec  bool          `json:"no_exec,omitempty"` // in none of its uses anything can be run
+	As      []volume.ID   `json:"as,omitempty"`      // as whose it sees the owner's files, in those uses that are mapped
+	Via     volume.Via    `json:"via"`               // claim, path, descriptor or namespace
 	Since   time.Time     `json:"since"`
 	Targets []string      `json:"targets"` // paths in its sandbox
 }

@@ -6,11 +6,9 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -80,14 +78,7 @@ func runStage(args []string) {
 	if err := closeOnExec(); err != nil {
 		leave(exitRunSelf, err)
 	}
-	path, err := exec.LookPath(s.command[0])
-	switch {
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		leave(exitRunNone, err)
-	case err != nil:
-		leave(exitRunExec, err)
-	}
-	leave(exitRunExec, syscall.Exec(path, s.command, s.environment()))
+	leave(s.become())
 }
 
 // closeOnExec leaves the command standard input, output and error, and no other descriptor:
