@@ -21,8 +21,9 @@ type op struct {
 	data  []byte
 }
 
-// survivors tells which of the pending writes outlive a power cut, in order.
-func survivors(pending []op, mode string, rnd *rand.Rand) []op {
+// survivors tells which of the pending writes outlive a power cut, in order. Some are torn
+// at multiples of atom, which is what the disk writes whole.
+func survivors(pending []op, mode string, atom int, rnd *rand.Rand) []op {
 	// A chance that differs from cut to cut finds more than a fixed one: with
 	// long queues a fixed one half would never lose all or keep nearly all.
 	chance := [...]float64{0, 1, 0.5, rnd.Float64()}[rnd.Intn(4)]
@@ -32,8 +33,8 @@ func survivors(pending []op, mode string, rnd *rand.Rand) []op {
 		case w.force, mode == "keep":
 			kept = append(kept, w)
 		case mode == "random" && rnd.Float64() < chance:
-			if n := len(w.data) / sector; n > 1 && rnd.Intn(20) == 0 {
-				w.data = w.data[:sector*(1+rnd.Intn(n-1))] // torn
+			if n := len(w.data) / atom; n > 1 && rnd.Intn(20) == 0 {
+				w.data = w.data[:atom*(1+rnd.Intn(n-1))] // torn
 			}
 			kept = append(kept, w)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"math/rand"
 	"net"
 	"os"
@@ -98,14 +99,14 @@ func TestACutKeepsWhatItsModeSays(t *testing.T) {
 	seen := map[string]bool{}
 	for seed := range int64(200) {
 		rnd := rand.New(rand.NewSource(seed))
-		if got := survivors(pending, "keep", rnd); len(got) != 3 {
+		if got := survivors(pending, "keep", sector, rnd); len(got) != 3 {
 			t.Fatalf("seed %d: keep kept %d of 3", seed, len(got))
 		}
-		if got := survivors(pending, "lose", rnd); len(got) != 1 || !got[0].force {
+		if got := survivors(pending, "lose", sector, rnd); len(got) != 1 || !got[0].force {
 			t.Fatalf("seed %d: lose kept %d, want the forced write alone", seed, len(got))
 		}
 		var kept strings.Builder
-		for _, o := range survivors(pending, "random", rnd) {
+		for _, o := range survivors(pending, "random", sector, rnd) {
 			kept.WriteByte(o.data[0])
 		}
 		seen[kept.String()] = true
@@ -117,6 +118,21 @@ func TestACutKeepsWhatItsModeSays(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("random cuts left %v; the forced write b must always survive", seen)
+	}
+}
+
+func TestAWriteIsTornOnlyBetweenSectors(t *testing.T) {
+	t.Parallel()
+	const atom = 4 * sector
+	pending := []op{{kind: 'W', data: fill('a', 12)}}
+	lengths := map[int]bool{}
+	for seed := range int64(1000) {
+		for _, o := range survivors(pending, "random", atom, rand.New(rand.NewSource(seed))) {
+			lengths[len(o.data)] = true
+		}
+	}
+	if want := map[int]bool{atom: true, 2 * atom: true, 3 * atom: true}; !maps.Equal(lengths, want) {
+		t.Errorf("what survived had %v bytes, want all of %v", lengths, want)
 	}
 }
 

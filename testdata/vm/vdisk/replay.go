@@ -28,6 +28,7 @@ func replay(args []string) {
 	logName := fs.String("log", "", "log that serve wrote")
 	n := fs.Int("n", 100, "number of power cuts")
 	cut := fs.String("cut", "random", "lose, keep or random")
+	atom := fs.Int("atom", sector, "bytes that are never torn: the physical sector")
 	seed := fs.Int64("seed", 1, "of the random choices")
 	work := fs.String("work", "", "where to put the crash image (default: IMAGE.crash)")
 	_ = fs.Parse(args) // ends the program on an error
@@ -41,7 +42,7 @@ func replay(args []string) {
 		check(h.flushedBefore(p))
 		pending, marks, err := h.unflushed(p)
 		check(err)
-		kept := survivors(pending, *cut, rnd)
+		kept := survivors(pending, *cut, *atom, rnd)
 		check(crashImage(*image, *work, kept))
 		if out, err := try(fs.Args(), *work, h.acked.Name()); err != nil {
 			lost++
