@@ -11,6 +11,8 @@ LDFLAGS  = -s -w -X main.buildVersion=$(VERSION)
 APT      = gcc libc6-dev util-linux patch systemd xfsprogs e2fsprogs btrfs-progs etcd-server
 # What the virtual machines need; their kernels and systemd are downloaded, not installed.
 APT_VM   = util-linux xfsprogs e2fsprogs btrfs-progs xz-utils
+# What recorded power cuts need: qemu-storage-daemon.
+APT_CUT  = util-linux xfsprogs e2fsprogs btrfs-progs qemu-system-common
 # What virtual machines are: uml, user-mode Linux, or qemu, emulation of Debian's kernel.
 ENGINE  ?= uml
 # Whether CI has them: what is provided must work. VM= on a machine that cannot have them.
@@ -62,8 +64,10 @@ kill: build ## as root: kill the agent N times under load, and check after each 
 	$(GO) build -o bin/crash ./agent/agenttest/crash
 	unshare --mount --propagation private bin/crash kill -n $(or $(N),300) -seed $(SEED)
 
+power-cut: CUTTER = $(if $(filter file,$(origin ENGINE)),host,$(ENGINE))
 power-cut: ## cut the power N times under load, and check what is left (ENGINE=host|qemu|uml)
-	testdata/vm/power-cut -e $(if $(filter file,$(origin ENGINE)),host,$(ENGINE)) -n $(or $(N),100) $(if $(MUTANT),-m $(MUTANT)) $(DISKS)
+	$(if $(filter host,$(CUTTER)),@$(MAKE) --no-print-directory deps APT='$(APT_CUT)')
+	testdata/vm/power-cut -e $(CUTTER) -n $(or $(N),100) $(if $(MUTANT),-m $(MUTANT)) $(DISKS)
 
 mutants: ## break a copy of the tree in each way of testdata/mutants/table: a named test has to notice
 	testdata/mutants/run
@@ -121,6 +125,7 @@ ci: deps fmt tidy vet staticcheck lint ## what CI runs
 	$(MAKE) --no-print-directory histories N=100000
 	$(MAKE) --no-print-directory demo acceptance bench-smoke units mutants fuzz
 	$(if $(VM),$(MAKE) --no-print-directory -j2 -O test-vm test-systemd)
+	$(if $(VM),$(MAKE) --no-print-directory power-cut N=5 DISKS='ext4:512M xfs:512M btrfs:512M')
 
 fmt: ## gofmt has nothing to say
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt these:"; echo "$$out"; exit 1; }
