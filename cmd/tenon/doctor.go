@@ -191,8 +191,8 @@ func spaceFinding(about string, dir *os.File) []finding {
 	if err := syscall.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return []finding{{About: about, Level: note, Text: err.Error()}}
 	}
-	text := fmt.Sprintf("%s of its file system's %s are free", sizeText(resource.Bytes(st.Bavail)*resource.Bytes(st.Frsize)),
-		sizeText(resource.Bytes(st.Blocks)*resource.Bytes(st.Frsize)))
+	text := fmt.Sprintf("%s of its file system's %s are free", shortSize(resource.Bytes(st.Bavail)*resource.Bytes(st.Frsize)),
+		shortSize(resource.Bytes(st.Blocks)*resource.Bytes(st.Frsize)))
 	if st.Bavail < st.Blocks/leastFree {
 		return []finding{{About: about, Level: todo, Text: "it is nearly full: " + text}}
 	}

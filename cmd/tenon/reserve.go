@@ -138,7 +138,7 @@ func (s share) change(c *cli.Context, api *client.Client, op resource.Operation)
 	if op.Unreserve != nil {
 		verb, preposition, done = "unreserve", "of", "given back by"
 	}
-	what := fmt.Sprintf("%s of disk %s", sizeText(s.size.Bytes()), clean(s.disk))
+	what := fmt.Sprintf("%s of disk %s", shortSize(s.size.Bytes()), clean(s.disk))
 	role := clean(s.top.Role)
 	apply := api.Apply
 	if c.Bool("dry-run") {

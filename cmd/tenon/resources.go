@@ -167,7 +167,7 @@ func (a amount) text(k kind) string {
 	case a.number == 0:
 		return "-"
 	case k.name == "disk" || k.name == "mem":
-		return sizeText(a.number.Bytes())
+		return shortSize(a.number.Bytes())
 	}
 	return a.number.String()
 }

@@ -180,7 +180,7 @@ func freeIn(st wire.Status, r resource.Resource) string {
 	for _, have := range st.Reservations {
 		same := have.Resource
 		if same.Scalar = r.Scalar; resource.Equal(same, r) {
-			return sizeText(have.Free)
+			return shortSize(have.Free)
 		}
 	}
 	return "nothing"

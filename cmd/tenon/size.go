@@ -26,6 +26,16 @@ func sizeText(b resource.Bytes) string {
 	return b.Scalar().String() + " MiB"
 }
 
+// shortSize is a size in few digits: all of it where that is short, and else in the largest unit,
+// cut to two decimals, so that as much may be asked for.
+func shortSize(b resource.Bytes) string {
+	const short, large = len("1024.5 MiB"), 10 << 30
+	if text := sizeText(b); len(text) <= short && b < large {
+		return text
+	}
+	return b.String()
+}
+
 // sizeToCarve reads --size of a volume that is to be made; all of it is the largest piece
 // that is reserved for its role on its disk.
 func sizeToCarve(c *cli.Context, api *client.Client, request wire.CreateVolume) (resource.Bytes, error) {
@@ -86,10 +96,10 @@ func roomElsewhere(st wire.Status, request wire.CreateVolume) (lines []string) {
 		switch {
 		case size == 0 || d.Fault != nil:
 		case whole && d.Name == asked:
-			lines = append(lines, fmt.Sprintf("a volume there has the whole disk, %s: --size %s", sizeText(size), everything))
+			lines = append(lines, fmt.Sprintf("a volume there has the whole disk, %s: --size %s", shortSize(size), everything))
 		case d.Name == asked || size < request.Size:
 		default:
-			line := fmt.Sprintf("role %s has %s on %s: --disk %s", clean(request.Role), sizeText(size), clean(d.Name), clean(directory(d.Name)))
+			line := fmt.Sprintf("role %s has %s on %s: --disk %s", clean(request.Role), shortSize(size), clean(d.Name), clean(directory(d.Name)))
 			if whole {
 				line += " --size " + everything
 			}

@@ -30,6 +30,28 @@ func TestSizesAreShownAsTheyMayBeTypedBack(t *testing.T) {
 	})
 }
 
+func TestALongSizeIsShownInTheLargestUnitAndAsNoMoreThanThereIs(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"0": "0 B", "2048": "2 GiB", "1025": "1025 MiB", "1224.5": "1224.5 MiB", "54.724": "54.724 MiB", "1224.125": "1.19 GiB",
+		"10241": "10 GiB", "252899.614": "246.97 GiB", "1048575": "1023.99 GiB", "1048577": "1 TiB",
+	} {
+		size, err := resource.ParseBytes(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shortSize(size); got != want {
+			t.Errorf("%s MiB are %q, want %q", text, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		size := resource.Scalar(rapid.Int64Range(0, 1<<42).Draw(t, "thousandths of a MiB")).Bytes()
+		if got, err := resource.ParseBytes(shortSize(size)); err != nil || got > size || got < size-size/100 {
+			t.Errorf("%d bytes are shown as %s, %v", int64(size), shortSize(size), err)
+		}
+	})
+}
+
 func TestARefusedVolumeIsToldWhereThereIsRoomForIt(t *testing.T) {
 	t.Parallel()
 	reserved := func(disk string, free resource.Bytes) wire.Reservation {

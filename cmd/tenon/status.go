@@ -159,7 +159,7 @@ func (p *page) disks(list []wire.Disk, used map[string]wire.DiskUsage) {
 			state = p.state(d.Fault.Kind)
 		}
 		rows = append(rows, []string{
-			clean(d.Name), sizeText(d.Total), sizeText(d.Reserved), sizeText(d.Carved), p.diskUse(d, used[d.Name]), sizeText(d.Free), p.limits(d.Enforcement), state,
+			clean(d.Name), shortSize(d.Total), shortSize(d.Reserved), shortSize(d.Carved), p.diskUse(d, used[d.Name]), shortSize(d.Free), p.limits(d.Enforcement), state,
 		})
 	}
 	p.table([]column{{"disk", false}, {"total", true}, {"reserved", true}, {"carved", true}, {"used", true}, {"free", true}, {"limits", false}, {"state", false}}, rows)
@@ -173,7 +173,7 @@ func (p *page) disks(list []wire.Disk, used map[string]wire.DiskUsage) {
 func (p *page) reservations(list []wire.Reservation) {
 	var rows [][]string
 	for _, r := range list {
-		rows = append(rows, []string{clean(r.Role), clean(r.Disk), sizeText(r.Free), clean(describeStack(r.Resource.Reservations))})
+		rows = append(rows, []string{clean(r.Role), clean(r.Disk), shortSize(r.Free), clean(describeStack(r.Resource.Reservations))})
 	}
 	p.table([]column{{"role", false}, {"disk", false}, {"free for volumes", true}, {"reserved", false}}, rows)
 }

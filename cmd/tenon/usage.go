@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 
 	"tenon/agent/resource"
 	"tenon/agent/volume"
@@ -28,21 +27,26 @@ func (p *page) use(used, size resource.Bytes) string {
 	case percent >= warnAt:
 		look = yellow
 	}
-	return p.paint(look, fmt.Sprintf("%s (%d%%)", usedSize(used), percent))
+	part := fmt.Sprintf("%d%%", percent)
+	if percent == 0 && used > 0 {
+		part = "<1%"
+	}
+	return p.paint(look, fmt.Sprintf("%s (%s)", usedSize(used), part))
 }
 
-// percentOf is a part in percent, rounded up, so that only what is empty has none of it.
+// percentOf is a part in percent, rounded down, so that only what is full has all of it.
 func percentOf(part, whole resource.Bytes) int {
-	return int(math.Ceil(float64(part) * 100 / float64(whole)))
+	return int(float64(part) * 100 / float64(whole))
 }
 
 // usedSize is what was counted, which nobody types back: in the largest unit, rounded.
 func usedSize(n resource.Bytes) string {
+	const rounded = 20 * 1024 // what is a twentieth of the smaller unit below 1024 of it is shown as one of the larger
 	for _, u := range []struct {
 		name string
 		size resource.Bytes
 	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if n >= u.size {
+		if n >= u.size-u.size/rounded {
 			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.size), u.name)
 		}
 	}

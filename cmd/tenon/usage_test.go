@@ -18,11 +18,15 @@ func TestUseIsShownWithItsPartAndColouredAsItGetsTight(t *testing.T) {
 		look  style
 	}{
 		{0, "0 B (0%)", green},
-		{1, "1 B (1%)", green},
+		{1, "1 B (<1%)", green},
+		{resource.MiB - 1, "1.0 MiB (<1%)", green},
+		{1000 * resource.MiB / 1024, "1000.0 KiB (<1%)", green},
+		{resource.MiB, "1.0 MiB (1%)", green},
 		{79 * resource.MiB, "79.0 MiB (79%)", green},
 		{80 * resource.MiB, "80.0 MiB (80%)", yellow},
 		{94 * resource.MiB, "94.0 MiB (94%)", yellow},
 		{95 * resource.MiB, "95.0 MiB (95%)", red},
+		{size - 1, "100.0 MiB (99%)", red},
 		{size, "100.0 MiB (100%)", red},
 		{1536 * resource.MiB, "1.5 GiB (1536%)", red},
 	} {

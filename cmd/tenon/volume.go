@@ -215,7 +215,7 @@ func (p *page) volumes(list []wire.Volume, used map[volume.UUID]wire.Used) {
 	var rows [][]string
 	for _, v := range list {
 		rows = append(rows, []string{
-			clean(v.Name), sizeText(v.Size), p.volumeUse(v.Size, used, v.UUID), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
+			clean(v.Name), shortSize(v.Size), p.volumeUse(v.Size, used, v.UUID), accessOf(v), p.state(v.State), strconv.Itoa(v.References), clean(v.Disk), p.age(v.Created),
 		})
 	}
 	p.table([]column{{"name", false}, {"size", true}, {"used", true}, {"access", false}, {"state", false}, {"holders", true}, {"disk", false}, {"age", true}}, rows)
