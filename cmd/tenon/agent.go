@@ -72,11 +72,11 @@ func configure(c *cli.Context) (cfg config.Config, clean func() error, err error
 		from.File = ""
 	}
 	cfg, err = config.Load(base, from)
+	if err == nil && c.Bool("dev") {
+		err = tellDev(c.App.ErrWriter, cfg)
+	}
 	if err != nil {
 		return cfg, clean, errors.Join(err, clean())
-	}
-	if c.Bool("dev") {
-		devHelp(c.App.ErrWriter, cfg)
 	}
 	return cfg, clean, nil
 }
@@ -92,7 +92,22 @@ func onlyDev(c *cli.Context) error {
 	return nil
 }
 
-func devHelp(w io.Writer, cfg config.Config) {
+// tellDev writes the configuration of a throw-away agent, for the commands that read one, and
+// tells how to use it.
+func tellDev(w io.Writer, cfg config.Config) error {
+	file := filepath.Join(filepath.Dir(cfg.StateDir), "tenon.toml")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(config.Write(f, cfg), f.Close()); err != nil {
+		return err
+	}
+	devHelp(w, cfg, file)
+	return nil
+}
+
+func devHelp(w io.Writer, cfg config.Config, file string) {
 	program, err := os.Executable()
 	if err != nil {
 		program = os.Args[0]
@@ -105,10 +120,11 @@ func devHelp(w io.Writer, cfg config.Config) {
     tenon run --task writer --volume web/data:data:rw -- sh -c 'echo hi > data/greeting'
     tenon run --task reader --volume web/data:data:ro -- cat data/greeting
     tenon status
+    tenon check --config %s
 
 Control-C ends it and removes everything.
 
-`, filepath.Dir(program), cfg.Socket)
+`, filepath.Dir(program), cfg.Socket, file)
 }
 
 // removeDev removes what a --dev agent made, unless something is mounted there still.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
 	"tenon/agent/config"
@@ -25,7 +27,12 @@ func configureWith(args ...string) (cfg config.Config, err error) {
 	agent := agentCommand()
 	agent.Action = func(c *cli.Context) error {
 		made, clean, err := configure(c)
-		cfg = made
+		if cfg = made; err == nil && c.Bool("dev") { // what tenon check reads
+			written := config.Sources{File: filepath.Join(filepath.Dir(made.StateDir), "tenon.toml")}
+			if cfg, err = config.Load(config.Default(), written); err == nil && !cmp.Equal(cfg, made) {
+				err = errors.New("the file has another configuration: " + cmp.Diff(made, cfg))
+			}
+		}
 		return errors.Join(err, clean())
 	}
 	a := &cli.App{Name: "tenon", Commands: []*cli.Command{agent}, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {}}

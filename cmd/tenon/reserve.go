@@ -9,6 +9,7 @@ import (
 
 	"tenon/agent/client"
 	"tenon/agent/resource"
+	"tenon/agent/volume"
 )
 
 const (
@@ -96,9 +97,34 @@ func (s *share) reserveOf(from, moved string) (op resource.Reserve, err error) {
 		op.Resources = []resource.Resource{s.resource(append(slices.Clone(below), s.top)...)}
 		return op, nil
 	}
+	if err := s.staysWithin(below); err != nil {
+		return op, err
+	}
 	op.Source = []resource.Resource{s.resource(below...)}
 	op.Resources = []resource.Resource{s.resource(append(slices.Clone(below[:len(below)-1]), s.top)...)}
 	return op, nil
+}
+
+// staysWithin refuses to move space out of the reservation that it refines: it has to be given back
+// to that first.
+func (s share) staysWithin(moved []resource.Reservation) error {
+	if len(moved) < 2 {
+		return nil
+	}
+	above, from := moved[len(moved)-2].Role, moved[len(moved)-1].Role
+	if strings.HasPrefix(s.top.Role, above+"/") {
+		return nil
+	}
+	disk := ""
+	if s.source != nil {
+		disk = " --disk " + clean(directory(s.disk))
+	}
+	what := "tenon %s disk:" + s.size.String() + disk + " --role %s %s %s"
+	return advice{&volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf(
+		"what role %s has of disk %s is part of what is reserved for role %s, and moves only to another role below %s, as %s/NAME; %s is none", from, s.disk, above, above, above, s.top.Role)},
+		[]string{"to take it out of there, give it back to role " + clean(above) + " first:",
+			"   " + fmt.Sprintf(what, "unreserve", clean(from), "--from", clean(above)),
+			"   " + fmt.Sprintf(what, "reserve", clean(s.top.Role), "--move-from", clean(above))}}
 }
 
 // nameCaller puts the principal that the agent knows the caller by into the reservation,

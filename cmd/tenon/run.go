@@ -84,8 +84,13 @@ func run(c *cli.Context) error {
 		return selfFailed(adviseOnClaim(err))
 	}
 	as.Groups = groupsFor(task)
-	code, runErr := runTask(c.Context, api, task, as, c.Args().Slice())
+	code, closed, runErr := runTask(c.Context, api, task, as, c.Args().Slice())
 	release(api, task.ID, c.App.ErrWriter)
+	if code > 0 && code < exitRunSelf {
+		for _, line := range closed { // which may be why
+			hint(c, "tenon: %s", line)
+		}
+	}
 	return exitAs(code, runErr)
 }
 
@@ -99,23 +104,26 @@ func runsAs(c *cli.Context, uses []wire.Use) (as identity, err error) {
 	return as, mapUses(c, uses, as.User)
 }
 
-// runTask starts the stage with the task's mounts and waits for its end.
-func runTask(ctx context.Context, api *client.Client, task wire.Task, as identity, command []string) (code int, err error) {
+// runTask starts the stage with the task's mounts and waits for its end. It tells what of the
+// volumes was closed to the command's user when it began.
+func runTask(ctx context.Context, api *client.Client, task wire.Task, as identity, command []string) (code int, closed []string, err error) {
 	mounts, paths, err := receive(ctx, api, task)
 	defer closeAll(mounts)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
+	closed = closedTo(as, task.Attachments, mounts)
 	stage := exec.Command("/proc/self/exe", stageArguments(task, as, paths, command)...)
 	stage.Stdin, stage.Stdout, stage.Stderr = os.Stdin, os.Stdout, os.Stderr
 	stage.ExtraFiles = mounts
 	stage.SysProcAttr = &syscall.SysProcAttr{}
 	cleanup, err := bind(stage, task.Lease.Cgroup)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer cleanup()
-	return supervise(stage)
+	code, err = supervise(stage)
+	return code, closed, err
 }
 
 // bind ties the stage to what proves the task alive, without a moment in between: it is
