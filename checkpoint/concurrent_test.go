@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -239,5 +240,32 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	close(g.opened)
 	if err := <-leader; err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever is told that the first is durable must never lose it to damage that is taken for a
+// torn tail, also where others have appended during the sync and nobody waits for that.
+func TestDamageToWhatWasAcknowledgedIsNoTornTailBehindWhatCameDuringTheSync(t *testing.T) {
+	t.Parallel()
+	for what, later := range map[string][]string{"nothing follows": nil, "more follows": {"third"}} {
+		g, j := gated(t)
+		acknowledged := make(chan error, 1)
+		p := appendAll(t, j, "first")
+		go func() { acknowledged <- j.Sync(t.Context(), p) }()
+		<-g.waits
+		appendAll(t, j, "second")
+		close(g.opened)
+		if err := <-acknowledged; err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, j, later...)
+		if s := j.Stats(); s.Synced != p {
+			t.Fatalf("%s: %+v; only the first was to be synced", what, s)
+		}
+		image := g.Kill()
+		image.Flip(filepath.Join(dir, "log-000000000001"), 64+32+4, 3) // in the first record
+		if _, err := checkpoint.VerifyOn(image, dir); !errors.Is(err, checkpoint.ErrDamaged) {
+			t.Errorf("%s: damage to what was acknowledged: %v", what, err)
+		}
 	}
 }

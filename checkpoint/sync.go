@@ -108,10 +108,11 @@ func (j *Journal) retire(sealed []*segment) {
 	}
 }
 
-// mark writes how far the last sync reached, if no later frame will say so. Damage to what
-// was acknowledged can then be told from a torn tail. Preconditions: mu is held.
+// mark writes how far the last sync reached: what was appended meanwhile does not say it, and
+// nothing may follow for long. Damage to what was acknowledged can then be told from a torn
+// tail. Preconditions: mu is held.
 func (j *Journal) mark() {
-	if j.failed != nil || j.active.last != j.synced || !j.active.fits(frameSize(0)) {
+	if j.failed != nil || !j.active.fits(frameSize(0)) {
 		return
 	}
 	// Crash: without the mark the start takes damage here for a torn tail, as it
