@@ -29,12 +29,12 @@ const replays = 40
 
 // tally counts what came of histories.
 type tally struct {
-	crashes, failures, cancellations, done, refused, taken, asked atomic.Int64
+	crashes, failures, cancellations, done, refused, taken, asked, snapshots atomic.Int64
 }
 
 func (y *tally) String() string {
-	return fmt.Sprintf("%d crashes, %d failed steps, %d calls given up, %d operations done, %d refused, %d failed, %d asked for again",
-		y.crashes.Load(), y.failures.Load(), y.cancellations.Load(), y.done.Load(), y.refused.Load(), y.taken.Load(), y.asked.Load())
+	return fmt.Sprintf("%d crashes, %d failed steps, %d calls given up, %d operations done, %d refused, %d failed, %d asked for again, %d snapshots",
+		y.crashes.Load(), y.failures.Load(), y.cancellations.Load(), y.done.Load(), y.refused.Load(), y.taken.Load(), y.asked.Load(), y.snapshots.Load())
 }
 
 // history runs events on a host of its own, in a time of its own, and says which law they break.
@@ -119,7 +119,7 @@ func TestNothingIsLostOrLeaksWhereverTheAgentCrashes(t *testing.T) {
 	t.Cleanup(func() {
 		debug.SetGCPercent(gc)
 		t.Logf("%d histories: %s", min(tried.Load(), int64(*histories)), &y)
-		for what, n := range map[string]*atomic.Int64{"crashes": &y.crashes, "failures": &y.failures, "cancellations": &y.cancellations, "operations": &y.done} {
+		for what, n := range map[string]*atomic.Int64{"crashes": &y.crashes, "failures": &y.failures, "cancellations": &y.cancellations, "operations": &y.done, "snapshots": &y.snapshots} {
 			if int(n.Load()) < *histories/4 && !t.Failed() {
 				t.Errorf("only %d %s in %d histories: the histories do not try what they are for", n.Load(), what, *histories)
 			}

@@ -69,6 +69,22 @@ func (j witness) Append(tx ...checkpoint.Record) (checkpoint.Position, error) {
 	return p, err
 }
 
+// snapshots is after how many transactions the journal has grown enough for a snapshot: few, so that
+// each history has some, of which the next start knows all that went before.
+const snapshots = 7
+
+func (j witness) Grown() bool {
+	j.w.mu.Lock()
+	defer j.w.mu.Unlock()
+	j.w.appended++
+	return j.w.appended%snapshots == 0
+}
+
+func (j witness) Cut() (*checkpoint.Cut, error) {
+	j.w.y.snapshots.Add(1)
+	return j.Journal.Cut()
+}
+
 func (j witness) Sync(ctx context.Context, p checkpoint.Position) error {
 	err := j.Journal.Sync(ctx, p)
 	j.w.mu.Lock()

@@ -40,6 +40,7 @@ type world struct {
 	broken    violation // the first that was seen while the agent worked; guarded by mu
 	recorded  *volume.State
 	synced    []promise // newest last; guarded by mu
+	appended  int       // transactions, by which snapshots are due; guarded by mu
 
 	volumes   map[volume.UUID]int              // births of volumes whose making was acknowledged
 	ends      map[string]volume.OperationState // of operations with ids, as they were told
