@@ -156,6 +156,10 @@ func (w *world) lawfulVolume(step volume.Step, durable *volume.State, p *agentte
 		if acknowledged || live {
 			w.violate("volume %s is made anew", id)
 		}
+	case volume.Publish:
+		if _, limited := p.Limits[v.Project]; incoming && !limited {
+			w.violate("volume %s is published without its limit", id)
+		}
 	case volume.Trash:
 		for target, m := range w.k.Mounts {
 			if m.Volume == id {

@@ -3,6 +3,7 @@ package volume
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,6 +129,30 @@ func volumeSituations() []situation {
 	return all
 }
 
+// limitSituations are of volumes that the file system limits by a project.
+func limitSituations() []situation {
+	var all []situation
+	for _, phase := range []Phase{Creating, Ready, Destroying} {
+		v := Volume{UUID: "v", Name: Name{"web", "x"}, Reservations: []resource.Reservation{dynamicFor("web")}, Size: 64000, Phase: phase, Project: 7}
+		s := Empty().With(Change{Volume: &v})
+		for bits := range 16 {
+			live := bits&2 > 0
+			seen := SeenVolume{Incoming: bits&1 > 0, Live: live, Data: live, Durable: live, Trash: bits&4 > 0}
+			limit := map[string]bool{}
+			if phase == Destroying {
+				seen.Limited = bits&8 > 0
+				limit["limited"] = seen.Limited
+			} else {
+				seen.Unlimited = bits&8 > 0
+				limit["unlimited"] = seen.Unlimited
+			}
+			maps.Copy(limit, map[string]bool{"incoming": seen.Incoming, "live for good": live, "trash": seen.Trash})
+			all = append(all, situation{string(phase), facts(limit), s, UnitOfVolume("v"), Seen{Volume: seen}})
+		}
+	}
+	return all
+}
+
 // seenLeases are a lease and how it may be found.
 func seenLeases() map[Lease][]SeenTask {
 	group := []SeenTask{{}, {Cgroup: true}, {Cgroup: true, Inside: true}}
@@ -202,7 +227,7 @@ func attachmentSituations() []situation {
 }
 
 func situations() map[string][]situation {
-	return map[string][]situation{"disk": diskSituations(), "volume": volumeSituations(), "task": taskSituations(), "attachment": attachmentSituations()}
+	return map[string][]situation{"disk": diskSituations(), "volume": volumeSituations(), "limit": limitSituations(), "task": taskSituations(), "attachment": attachmentSituations()}
 }
 
 func TestPlanAndSettleAsTheTablesSay(t *testing.T) {
@@ -256,8 +281,8 @@ func TestALeftoverIsReleasedUnlessATaskHasItsNameOrItsPlace(t *testing.T) {
 // The tables are checked by eye when they change; these laws are not left to the eye.
 func TestNoSituationBreaksALaw(t *testing.T) {
 	t.Parallel()
-	for _, c := range slices.Concat(diskSituations(), volumeSituations(), taskSituations(), attachmentSituations()) {
-		for _, law := range []func(situation) string{onlyTombstonesDestroy, readyIsNotMadeAgain, theUnknownIsLeftAlone, nothingGoesUnseen, stepsAreOfTheUnit} {
+	for _, c := range slices.Concat(diskSituations(), volumeSituations(), limitSituations(), taskSituations(), attachmentSituations()) {
+		for _, law := range []func(situation) string{onlyTombstonesDestroy, readyIsNotMadeAgain, theUnknownIsLeftAlone, nothingGoesUnseen, limitsComeFirstAndGoLast, stepsAreOfTheUnit} {
 			if breach := law(c); breach != "" {
 				t.Errorf("%s: %s", breach, c.row())
 			}
@@ -327,12 +352,36 @@ func theUnknownIsLeftAlone(c situation) string {
 // nothingGoesUnseen: a tombstone is dropped only when nothing of it is left.
 func nothingGoesUnseen(c situation) string {
 	seen := c.seen
-	left := seen.Volume.Incoming || seen.Volume.Live || seen.Volume.Trash || seen.Attachment.Mounted || seen.Task.Cgroup
+	left := seen.Volume.Incoming || seen.Volume.Live || seen.Volume.Trash || seen.Volume.Limited || seen.Attachment.Mounted || seen.Task.Cgroup
 	if task, ok := c.s.Task(c.u.Task); ok && task.Own && c.u.Kind == TaskUnit && seen.Task.Sandbox {
 		left = true
 	}
 	if left && dropped(c) {
 		return "a tombstone goes before what it stands for"
+	}
+	return ""
+}
+
+// limitsComeFirstAndGoLast: no task can come to a volume before its limit is set, and a project
+// is free only when nothing carries it.
+func limitsComeFirstAndGoLast(c situation) string {
+	v, isVolume := c.s.Volume(c.u.Volume)
+	if !isVolume || v.Project == 0 {
+		return ""
+	}
+	at := func(k StepKind) int { return slices.Index(Plan(c.s, c.u, c.seen), Step{k, c.u}) }
+	made, limited, published := at(Make), at(Limit), at(Publish)
+	switch {
+	case made >= 0 && published >= 0 && !(made < limited && limited < published):
+		return "a volume is published before it has its limit"
+	case v.Phase == Ready && c.seen.Volume.Live && c.seen.Volume.Unlimited && limited < 0:
+		return "a limit that is not what it should be stays so"
+	case v.Phase != Destroying && at(Unlimit) >= 0:
+		return "a limit is taken away without a tombstone"
+	case at(Unlimit) >= 0 && max(at(Discard), at(Trash), at(Purge)) > at(Unlimit):
+		return "a project is given back before its volume is gone"
+	case v.Phase == Destroying && c.seen.Volume.Limited && at(Unlimit) < 0:
+		return "a project is never given back"
 	}
 	return ""
 }

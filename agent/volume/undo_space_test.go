@@ -163,6 +163,36 @@ func TestUndoGivesBackSpaceThatNobodyElseHasComeToUse(t *testing.T) {
 	}
 }
 
+// A tombstone may give back two parts to one reservation: what the batch has carved from it, and
+// what it has taken from a volume that is gone by then.
+func TestSpaceInTwoPartsComesBackToOneReservationWhole(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		first UUID // of which the removal ends first
+		gone  []Operation
+		want  int64 // MiB of the reservation in the end
+	}{
+		{"v1", ops(Destroy{Ref: "a/x"}), 50},
+		{"v3", ops(Destroy{Ref: "a/x"}), 50},
+		{"v1", ops(Destroy{Ref: "a/x"}, unreserve(mib(1, "a"))), 49},
+		{"v3", ops(Destroy{Ref: "a/x"}, unreserve(mib(1, "a"))), 49},
+	} {
+		s, env := roomyDisk(t)
+		now := takenBack(t, s, env, ops(resize("a/x", 1), create(vol("z", 49, "a"))), nil)
+		if z, ok := now.Volume("v3"); !ok || len(z.Back) != 2 {
+			t.Fatalf("what was carved goes back as %+v", z)
+		}
+		out, err := Apply(now, env, c.gone...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = removedAll(t, out.Next.settledAs(c.first, SeenVolume{}))
+		if got := now.Free("", mib(1, "a").Reservations); got != resource.Scalar(c.want)*resource.One {
+			t.Errorf("when %s has gone first after %d operations, %s are free in the end, want %d", c.first, len(c.gone), got, c.want)
+		}
+	}
+}
+
 // What others have come to use since is not taken for what is still to come back.
 func TestUndoTakesOfWhatIsFreeOnlyWhatTheBatchDoesNotGiveBack(t *testing.T) {
 	t.Parallel()

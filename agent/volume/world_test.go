@@ -318,6 +318,9 @@ func (w *world) doVolume(s *State, v *Volume, kind StepKind) {
 			p.incoming[v.UUID] = &directory{birth: w.births}
 		}
 	case Publish:
+		if p.live[v.UUID] == nil && v.Project != 0 && w.limits[v.Project].volume != v.UUID {
+			w.fatal("volume %s is published without its limit", v.UUID)
+		}
 		w.publish(p, v.UUID)
 	case Discard:
 		delete(p.incoming, v.UUID)
