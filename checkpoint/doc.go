@@ -18,8 +18,8 @@
 // frame was written, number of records, kind; then each record after its
 // length, and zeros up to a multiple of eight. Integers are little endian. The
 // CRC starts from the generation, so a frame of another file is not valid.
-// Besides transactions there are marks (after a sync nothing followed, this says
-// how far it reached) and ends (the segment is sealed).
+// Besides transactions there are marks (after a sync, this says how far
+// it reached) and ends (the segment is sealed).
 //
 // # Why a crash does no harm
 //

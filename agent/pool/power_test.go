@@ -52,14 +52,9 @@ func testPowerCut(t *testing.T, fstype string) {
 	d.cut(t, func(p *Pool) error { return errors.Join(p.bin(volA), p.Trash(t.Context(), volA)) })
 	d.look(t, func(p *Pool) { wantPlaces(t, p, volA, Places{Trash: true}) })
 
+	// Nobody knows the volume any more, so nothing of it may come back.
 	d.cut(t, func(p *Pool) error { return p.Purge(t.Context(), volA) })
-	d.look(t, func(p *Pool) {
-		if found, err := p.Find(volA); err != nil || found.Live || found.Incoming {
-			t.Errorf("after Purge and a power cut: %+v, %v", found, err)
-		}
-		must(t, p.Purge(t.Context(), volA))
-		wantPlaces(t, p, volA, Places{})
-	})
+	d.look(t, func(p *Pool) { wantPlaces(t, p, volA, Places{}) })
 }
 
 // disk is a filesystem in an image file.

@@ -87,3 +87,31 @@ func TestALoneCallerSyncsAtOnceEachTime(t *testing.T) {
 		t.Errorf("3 callers one after the other took %d syncs", syncs)
 	}
 }
+
+// ext4 and XFS order more than they promise, so that no power cut shows each fsync to be there.
+func TestEachCallSyncsThePlacesThatItHasChanged(t *testing.T) {
+	t.Parallel()
+	p, _ := newPool(t)
+	must(t, p.Make(volA, web))
+	for _, c := range []struct {
+		name        string
+		call        func() error
+		live, trash bool
+	}{
+		{"publish", func() error { return p.Publish(t.Context(), volA) }, true, false},
+		{"publish again", func() error { return p.Publish(t.Context(), volA) }, true, false},
+		{"trash", func() error { return p.Trash(t.Context(), volA) }, true, true},
+		{"trash again", func() error { return p.Trash(t.Context(), volA) }, true, true},
+		{"purge", func() error { return p.Purge(t.Context(), volA) }, false, true},
+		{"purge again", func() error { return p.Purge(t.Context(), volA) }, false, true},
+	} {
+		live, trash := p.liveSync.last, p.trashSync.last
+		must(t, c.call())
+		if got := p.liveSync.last != live; got != c.live {
+			t.Errorf("%s: live/ is synced: %t, want %t", c.name, got, c.live)
+		}
+		if got := p.trashSync.last != trash; got != c.trash {
+			t.Errorf("%s: trash/ is synced: %t, want %t", c.name, got, c.trash)
+		}
+	}
+}
