@@ -10,12 +10,14 @@ import (
 
 func TestPowerCutAtEveryOperationKeepsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
+	tried := 0
 	for k := 1; ; k++ {
 		h, err := at(k, (*crashfs.FS).StopAt)
 		if err != nil {
 			t.Fatalf("operation %d: %v", k, err)
 		}
 		for name, image := range images(h.fs) {
+			tried++
 			what := fmt.Sprintf("power cut at operation %d, %s", k, name)
 			n := recovers(t, what, *h, image)
 			if whole := name == "all of it survives" || name == "the program is killed"; whole && n < len(h.tx) {
@@ -23,7 +25,7 @@ func TestPowerCutAtEveryOperationKeepsWhatWasAcknowledged(t *testing.T) {
 			}
 		}
 		if len(h.errs) == 0 {
-			t.Logf("%d operations", k-1)
+			t.Logf("%d operations, %d images of a power cut", k-1, tried)
 			return
 		}
 	}
@@ -33,7 +35,7 @@ func TestPowerCutAtEveryOperationKeepsWhatWasAcknowledged(t *testing.T) {
 // demands that what is left recovers.
 func interrupted(t *testing.T, step int, disturb func(fs *crashfs.FS, m int)) {
 	t.Helper()
-	total := operations(t)
+	total, tried := operations(t), 0
 	for k := 1; k <= total+1; k += step {
 		h, err := at(k, (*crashfs.FS).StopAt)
 		if err != nil {
@@ -46,6 +48,7 @@ func interrupted(t *testing.T, step int, disturb func(fs *crashfs.FS, m int)) {
 				t.Fatalf("operations %d, %d: %v", k, m, err)
 			}
 			for seed := range uint64(2) {
+				tried++
 				what := fmt.Sprintf("power cut at operation %d, disturbed at %d of the recovery, some survives by seed %d", k, m, seed)
 				recovers(t, what, again, again.fs.Crash(crashfs.Some, seed))
 			}
@@ -54,6 +57,7 @@ func interrupted(t *testing.T, step int, disturb func(fs *crashfs.FS, m int)) {
 			}
 		}
 	}
+	t.Logf("%d images of a disturbed recovery", tried)
 }
 
 func TestPowerCutDuringTheRecoveryFromAPowerCutLosesNoMore(t *testing.T) {
@@ -71,6 +75,7 @@ func TestFailureDuringTheRecoveryFromAPowerCutLosesNothing(t *testing.T) {
 func TestFailureOfEveryOperationIsSurvivedAfterReopening(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{syscall.EIO, syscall.ENOSPC} {
+		tried := 0
 		for k := 1; ; k++ {
 			h, err := at(k, func(fs *crashfs.FS, k int) { fs.FailAt(k, failure) })
 			if err != nil {
@@ -78,10 +83,11 @@ func TestFailureOfEveryOperationIsSurvivedAfterReopening(t *testing.T) {
 			}
 			ops := h.fs.Operations()
 			for name, image := range images(h.fs) {
+				tried++
 				recovers(t, fmt.Sprintf("%v at operation %d, then %s", failure, k, name), *h, image)
 			}
 			if ops < k {
-				t.Logf("%d operations", k-1)
+				t.Logf("%d operations, %d images after %v", k-1, tried, failure)
 				break
 			}
 		}
