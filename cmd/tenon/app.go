@@ -95,6 +95,7 @@ func prepare(path string, cmd *cli.Command) {
 		prepare(sub.HelpName, sub)
 	}
 	if len(cmd.Subcommands) > 0 {
+		cmd.UsageText = path + " COMMAND [options]"
 		cmd.Action = choose
 		return
 	}

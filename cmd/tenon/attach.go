@@ -72,8 +72,11 @@ func attach(c *cli.Context) error {
 	if err := resource.CheckID(id); err != nil {
 		return misused(c, "task: %s", err)
 	}
-	if c.IsSet("pid") && (c.Int("pid") <= 0 || c.IsSet("mode")) {
-		return misused(c, "--pid is the number of the process to attach to, and not for --mode")
+	switch {
+	case c.IsSet("pid") && c.Int("pid") <= 0:
+		return misused(c, "--pid %d is not the number of a process", c.Int("pid"))
+	case c.IsSet("pid") && c.IsSet("mode"):
+		return misused(c, "--pid and --mode do not go together: --mode changes what is attached already, wherever that is")
 	}
 	if c.IsSet("mode") {
 		return setModes(c, api, id, uses)

@@ -29,7 +29,8 @@ func checkCommand() *cli.Command {
 		Description: "Reads all of them, works while an agent runs, and changes nothing. What the agent would mend when\n" +
 			"it next starts is marked \"start\". --repair, for which no agent may run (systemctl stop\n" +
 			"tenon.service), writes lost markers of disks again where their volumes prove them, unmounts what is\n" +
-			"nobody's, and then does what a start does. Nothing that holds data is ever removed: that is left to a person. Exits with 1 if anything is left.\n\n" +
+			"nobody's, and then does what a start does. Nothing that holds data is ever removed: that is left\n" +
+			"to a person. Exits with 1 if anything is left.\n\n" +
 			"EXAMPLES:\n   tenon check\n   tenon check --repair",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`", Value: config.DefaultFile},

@@ -196,6 +196,9 @@ func parseSpec(spec string) (size resource.Scalar, all bool, err error) {
 		return 0, true, nil
 	}
 	b, err := resource.ParseBytes(amount)
+	if err == nil && b == 0 {
+		err = fmt.Errorf("%q is nothing; the size must be greater than zero", spec)
+	}
 	return b.Scalar(), false, err
 }
 

@@ -73,7 +73,11 @@ func largestPiece(st wire.Status, role, disk string) (most resource.Bytes) {
 
 // adviseOnCreate says, where a disk has no room for a volume, which other one has.
 func adviseOnCreate(ctx context.Context, err error, api *client.Client, request wire.CreateVolume) error {
-	if volume.Kind(err) != volume.ErrInsufficient {
+	switch volume.Kind(err) {
+	case volume.ErrNotFound:
+		return advice{err, []string{"see which disks there are: tenon status"}}
+	case volume.ErrInsufficient:
+	default:
 		return advise(err)
 	}
 	st, failed := api.Status(ctx)
