@@ -93,7 +93,7 @@ func (w *world) checkTasks(s *volume.State) {
 		for a := range s.AttachmentsIn(t.ID) {
 			target := t.Target(a)
 			if a.Via == volume.ByNamespace {
-				target = agenttest.Inside(a.PID, target)
+				target = agenttest.Inside(w.k.Space(a.PID), target)
 			}
 			if a.Via == volume.ByPath || a.Via == volume.ByNamespace {
 				mounts[target] = agenttest.Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}

@@ -35,7 +35,10 @@ type Bench struct {
 	Group func(task string) string
 
 	Sizes
-	Rates Rates
+	Rates  Rates
+	Spaces Spaces
+	// Pass lets time pass, or waits for nothing where that passes by itself.
+	Pass func(time.Duration)
 }
 
 // Sizes is what the disk of a Bench does about the sizes of volumes, and what others do to it.
@@ -108,6 +111,12 @@ func Conform(t *testing.T, open func(t *testing.T) *Bench) {
 		"projects are given out":            conformProjects,
 		"a disk that is full":               conformFull,
 		"what a task reads and writes":      conformIO,
+		"in the namespace of a process":     conformInside,
+		"something else in a namespace":     conformInsideForeign,
+		"a task of several processes":       conformInsiders,
+		"a process that is named":           conformNamed,
+		"a mount that is handed over":       conformHanded,
+		"who is told of":                    conformLost,
 	} {
 		t.Run(name, func(t *testing.T) { run(newConformity(t, open(t))) })
 	}
@@ -116,8 +125,9 @@ func Conform(t *testing.T, open func(t *testing.T) *Bench) {
 // conformity is one kernel being held to it, with the state that it is shown.
 type conformity struct {
 	*Bench
-	t *testing.T
-	s *volume.State
+	t    *testing.T
+	s    *volume.State
+	path string // of the attachment
 }
 
 // Of the state: one disk, volume, task and attachment.
@@ -129,7 +139,7 @@ const (
 )
 
 func newConformity(t *testing.T, b *Bench) *conformity {
-	c := &conformity{Bench: b, t: t, s: volume.Empty().With(volume.Change{Boot: theBoot},
+	c := &conformity{Bench: b, t: t, path: "data", s: volume.Empty().With(volume.Change{Boot: theBoot},
 		volume.Change{Disk: &volume.Disk{Pool: thePool, Phase: volume.Creating, Total: 4096 * resource.One}})}
 	c.put(volume.Change{Volume: &volume.Volume{UUID: theVolume, Name: volume.Name{Role: "web", ID: "v"}, Size: 8 * resource.One, Phase: volume.Creating,
 		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}}, Owner: volume.Owner{Mode: 0o755}, ContainerPath: "data"}})
@@ -142,7 +152,7 @@ func (c *conformity) put(changes ...volume.Change) { c.s = c.s.With(changes...) 
 
 // attachment records it with a change.
 func (c *conformity) attachment(change func(*volume.Attachment)) {
-	a := volume.Attachment{Volume: theVolume, Task: theTask, Path: "data", Mode: resource.RW, Via: volume.ByPath}
+	a := volume.Attachment{Volume: theVolume, Task: theTask, Path: c.path, Mode: resource.RW, Via: volume.ByPath}
 	if was, ok := c.s.Attachment(a.Unit()); ok {
 		a = *was
 	}
@@ -170,7 +180,7 @@ func (c *conformity) unit(kind volume.UnitKind) volume.Unit {
 	case volume.TaskUnit:
 		return volume.UnitOfTask(theTask)
 	}
-	return (&volume.Attachment{Volume: theVolume, Task: theTask, Path: "data"}).Unit()
+	return (&volume.Attachment{Volume: theVolume, Task: theTask, Path: c.path}).Unit()
 }
 
 // sees holds what is seen of a unit to what has to be; of a disk that is the one that should be

@@ -1,6 +1,7 @@
 package agenttest_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -63,24 +64,34 @@ func inMemory(e volume.Enforcement) *agenttest.Bench {
 		under(func() { delete(k.Pools[""].Live, id) })
 		return func() { under(func() { k.Pools[""].Live[id] = dir }) }
 	}
-	b.Bear = func(cgroup string) (int, func()) {
+	bear := func(cgroup string, in int, common bool) (int, func()) {
 		pids++
 		pid := pids
 		under(func() {
 			k.Processes[pid] = uint64(pid)
+			k.Common[pid] = common
+			if in != 0 {
+				k.Spaces[pid] = in
+			}
 			if cgroup != "" {
-				k.Cgroups[cgroup] = true
+				k.Members[pid], k.Cgroups[cgroup] = cgroup, true
 			}
 		})
-		return pid, func() {
-			under(func() {
-				delete(k.Processes, pid)
-				if _, there := k.Cgroups[cgroup]; there {
-					k.Cgroups[cgroup] = false
-				}
-			})
-		}
+		return pid, func() { k.End(pid) }
 	}
+	b.Bear = func(cgroup string) (int, func()) { return bear(cgroup, 0, true) }
+	b.Pass = func(d time.Duration) { k.Pass(d) }
+	b.Spaces = agenttest.Spaces{Dir: "/elsewhere",
+		Bear: func(cgroup string, in int) (int, func()) { return bear(cgroup, in, false) },
+		Hold: func(pid int, path string, write bool) func() {
+			return b.Hold(agenttest.Inside(k.Space(pid), path), write)
+		},
+		Cover: func(pid int, path string) func() { return b.Cover(agenttest.Inside(k.Space(pid), path)) },
+		Place: func(pid int, _ *os.File, path string) {
+			for id := range k.Pools[""].Live {
+				under(func() { k.Mounts[agenttest.Inside(k.Space(pid), path)] = agenttest.Mount{Volume: id} })
+			}
+		}}
 	return b
 }
 

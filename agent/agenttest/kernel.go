@@ -11,9 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +65,9 @@ type Kernel struct {
 	Sandboxes map[string]string             // directories, with the boot in which an agent made it; "" is somebody else's
 	Cgroups   map[string]bool               // the value says whether processes are inside
 	Processes map[int]uint64                // start times by pid
+	Members   map[int]string                // cgroups of processes that are in one
+	Spaces    map[int]int                   // processes in the mount namespace of another; see Space
+	Common    map[int]bool                  // processes in the mount namespace of everybody
 	Births    int                           // directories ever made
 	Rates     map[string][]volume.DiskLimit // of input and output, by cgroup
 	Uptime    time.Duration                 // since the boot, by which leases expire; see Pass
@@ -97,9 +98,10 @@ type Kernel struct {
 	Projects uint32
 
 	dead    bool
-	cursor  uint32            // the project given out last
-	points  map[string]bool   // directories that were made to be mounted upon
-	removed map[string]string // sandboxes that a power cut may bring back, with their boots
+	cursor  uint32                  // the project given out last
+	points  map[string]bool         // directories that were made to be mounted upon
+	removed map[string]string       // sandboxes that a power cut may bring back, with their boots
+	watched map[string]volume.Lease // by task, or by task and process; see watch
 	lost    chan string
 }
 
@@ -117,6 +119,7 @@ func (k *Kernel) Revive() {
 		clear(p.synced)
 		p.open = false
 	}
+	clear(k.watched)
 	k.setDead(false)
 }
 
@@ -131,7 +134,7 @@ const Root = "/sandboxes"
 
 // NewKernel is a kernel with an empty root disk and empty disks at these directories.
 func NewKernel(dirs ...string) *Kernel {
-	k := &Kernel{Pools: map[string]*Pool{}, Used: map[volume.UUID]resource.Bytes{}, dirs: dirs, lost: make(chan string, 100)}
+	k := &Kernel{Pools: map[string]*Pool{}, Used: map[volume.UUID]resource.Bytes{}, dirs: dirs, lost: make(chan string, 1000)}
 	keys := []string{""}
 	for _, dir := range dirs {
 		keys = append(keys, source(dir).Key())
@@ -153,39 +156,13 @@ func (k *Kernel) Reboot() {
 	k.Lock()
 	defer k.Unlock()
 	k.Mounts, k.Cgroups, k.Processes = map[string]Mount{}, map[string]bool{}, map[int]uint64{}
+	k.Members, k.Spaces, k.Common, k.watched = map[int]string{}, map[int]int{}, map[int]bool{}, map[string]volume.Lease{}
 	k.Rates = map[string][]volume.DiskLimit{}
 	k.removed, k.points = map[string]string{}, map[string]bool{}
 	if k.Sandboxes == nil {
 		k.Sandboxes = map[string]string{}
 	}
 }
-
-// Exit ends a process that had claimed for a task, or was attached to, and says so to the agent.
-func (k *Kernel) Exit(task string, pid int) {
-	k.Lock()
-	k.exit(pid)
-	k.Unlock()
-	k.lost <- task
-}
-
-// Preconditions: k is locked.
-func (k *Kernel) exit(pid int) {
-	delete(k.Processes, pid)
-	maps.DeleteFunc(k.Mounts, func(target string, _ Mount) bool { return strings.HasPrefix(target, Inside(pid, "")) })
-}
-
-// Pass lets time pass, and tells the agent of tasks whose time may be over.
-func (k *Kernel) Pass(d time.Duration, tasks ...string) {
-	k.Lock()
-	k.Uptime += d
-	k.Unlock()
-	for _, task := range tasks {
-		k.lost <- task
-	}
-}
-
-// Lost yields the tasks given to Exit and Pass.
-func (k *Kernel) Lost() <-chan string { return k.lost }
 
 // Observe looks at a unit.
 func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (seen volume.Seen, err error) {
@@ -210,6 +187,7 @@ func (k *Kernel) Observe(_ context.Context, s *volume.State, u volume.Unit) (see
 	case volume.TaskUnit:
 		if t, ok := s.Task(u.Task); ok {
 			seen.Task = k.seeTask(t)
+			k.watch(s, t, seen.Task)
 		}
 	case volume.AttachmentUnit:
 		if a, ok := s.Attachment(u); ok {
@@ -276,8 +254,7 @@ func (k *Kernel) seeVolume(s *volume.State, v *volume.Volume) (seen volume.SeenV
 func (k *Kernel) seeTask(t *volume.Task) (seen volume.SeenTask) {
 	seen.Sandbox = k.Sandboxes[t.Sandbox] != ""
 	seen.Inside, seen.Cgroup = k.Cgroups[t.Lease.Cgroup]
-	start, alive := k.Processes[t.Lease.PID]
-	seen.Claimant = alive && start == t.Lease.Start
+	seen.Claimant = k.alive(volume.Process{PID: t.Lease.PID, Start: t.Lease.Start})
 	seen.Unlimited = len(t.IO) > 0 && k.unlimited(t)
 	seen.At = k.Uptime
 	return seen
@@ -289,15 +266,17 @@ func (k *Kernel) seeAttachment(s *volume.State, a *volume.Attachment) (seen volu
 		seen.Unreachable = "its task is not there"
 		return seen
 	}
-	if start, alive := k.Processes[a.PID]; a.PID != 0 && (!alive || start != a.Start) {
-		seen.Ended = true
+	switch {
+	case a.Via == volume.ByDescriptor && !a.Gone:
 		return seen
+	case a.PID != 0:
+		return k.seeInside(t, a)
 	}
-	m, mounted := k.Mounts[targetOf(t, a)]
+	m, mounted := k.Mounts[t.Target(a)]
 	seen.Mounted = mounted && m.Volume == a.Volume
 	seen.Foreign = mounted && !seen.Mounted
 	seen.ReadOnly = m.ReadOnly
-	seen.Point = !mounted && a.Gone && k.points[targetOf(t, a)]
+	seen.Point = !mounted && a.Gone && k.points[t.Target(a)]
 	return seen
 }
 
@@ -338,7 +317,10 @@ func (k *Kernel) do(s *volume.State, step volume.Step) error {
 	}
 	a, _ := s.Attachment(step.Unit)
 	t, _ := s.Task(a.Task)
-	return k.doAttachment(s, s.InForce(a), targetOf(t, a), step.Kind)
+	if a = s.InForce(a); a.PID != 0 {
+		return k.doInside(s, t, a, step.Kind)
+	}
+	return k.doAttachment(s, a, t.Target(a), step.Kind)
 }
 
 func (k *Kernel) acting(step volume.Step) {

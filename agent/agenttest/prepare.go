@@ -41,6 +41,12 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 	case volume.Attach:
 		o.At = k.Uptime
 		return k.prepareAttach(s, o)
+	case volume.Detach:
+		o.In = k.finds(s, o.Task, o.Volume, o.Path)
+		return o, nil
+	case volume.SetMode:
+		o.In = k.finds(s, o.Task, o.Volume, o.Path)
+		return o, nil
 	case volume.Create:
 		return k.prepareCreate(s, o)
 	case volume.Launch:
@@ -79,35 +85,6 @@ func (k *Kernel) prepareRelease(s *volume.State, o volume.Release) volume.Releas
 	return o
 }
 
-// prepareAttach knows tasks of one process, which has a mount namespace of its own if anything was
-// handed to the task.
-func (k *Kernel) prepareAttach(s *volume.State, o volume.Attach) (volume.Operation, error) {
-	t, known := s.Task(o.Task)
-	if o.Via == "" && o.In.PID == 0 {
-		o.Via = volume.ByPath
-		for a := range s.AttachmentsIn(o.Task) {
-			if a.Via == volume.ByDescriptor || a.Via == volume.ByNamespace {
-				o.In.PID = t.Lease.PID
-			}
-		}
-	}
-	if o.In.PID != 0 {
-		start, alive := k.Processes[o.In.PID]
-		if !alive {
-			return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.In.PID)}
-		}
-		o.Via, o.In.Start = volume.ByNamespace, start
-	}
-	switch {
-	case o.Sandbox != "":
-	case known:
-		o.Sandbox, o.Own = t.Sandbox, t.Own
-	case o.Via != volume.ByNamespace:
-		o.Sandbox, o.Own = path.Join(Root, o.Task), true
-	}
-	return o, nil
-}
-
 func (k *Kernel) measuring() {
 	k.Lock()
 	f := k.Measuring
@@ -132,14 +109,4 @@ func (k *Kernel) Hand(_ context.Context, s *volume.State, a *volume.Attachment) 
 		return nil, err
 	}
 	return os.Open(os.TempDir())
-}
-
-// Inside is the target of a mount in the mount namespace of a process: each has its own.
-func Inside(pid int, target string) string { return fmt.Sprint(pid, ":", target) }
-
-func targetOf(t *volume.Task, a *volume.Attachment) string {
-	if a.PID != 0 {
-		return Inside(a.PID, t.Target(a))
-	}
-	return t.Target(a)
 }

@@ -149,10 +149,16 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		return k.limitIO(t)
 	case volume.DoKill:
 		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
+			for pid, group := range maps.Clone(k.Members) {
+				if group == t.Lease.Cgroup {
+					k.end(pid)
+				}
+			}
 			k.removeCgroup(t.Lease.Cgroup)
-		} else if k.Processes[t.Lease.PID] == t.Lease.Start {
-			k.exit(t.Lease.PID)
+		} else if k.alive(volume.Process{PID: t.Lease.PID, Start: t.Lease.Start}) {
+			k.end(t.Lease.PID)
 		}
+		k.tell()
 	case volume.RemoveSandbox:
 		if foreign {
 			return fmt.Errorf("remove of sandbox %s, which is somebody else's", t.Sandbox)
@@ -171,27 +177,24 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target string, kind volume.StepKind) error {
 	switch kind {
 	case volume.DoAttach:
-		v, ok := s.Volume(a.Volume)
-		if !ok {
-			return fmt.Errorf("attach of unknown volume %s", a.Volume)
-		}
-		if err := k.reach(v); err != nil {
-			return err
-		}
-		if t, ok := s.Task(a.Task); ok && t.Own && a.PID == 0 && k.Sandboxes[t.Sandbox] == "" {
-			return &volume.Error{Kind: volume.ErrNotFound, Message: "sandbox " + t.Sandbox + " is not there"}
-		}
-		if there, mounted := k.Mounts[target]; mounted {
-			return &volume.Error{Kind: volume.ErrExists, Message: "volume " + string(there.Volume) + " is mounted at " + a.Path + " already"}
-		}
-		k.Mounts[target], k.points[target] = Mount{Volume: a.Volume, ReadOnly: a.Mode == resource.RO, NoExec: a.NoExec}, true
+		return k.attach(s, a, target)
+	case volume.Clear:
+		delete(k.points, target)
+		return nil
+	}
+	return k.change(a, target, kind)
+}
+
+// change unmounts what is mounted at a target, or has it read-only or writable.
+func (k *Kernel) change(a *volume.Attachment, target string, kind volume.StepKind) error {
+	m, mounted := k.Mounts[target]
+	switch kind {
 	case volume.DoDetach:
-		if k.Mounts[target].Busy && !a.Lazy {
+		if m.Busy && !a.Lazy {
 			return &volume.Error{Kind: volume.ErrBusy, Message: target + " is busy"}
 		}
 		delete(k.Mounts, target)
 	case volume.Flip:
-		m, mounted := k.Mounts[target]
 		if !mounted {
 			return fmt.Errorf("nothing is mounted at %s", target)
 		}
@@ -200,8 +203,6 @@ func (k *Kernel) doAttachment(s *volume.State, a *volume.Attachment, target stri
 		}
 		m.ReadOnly = a.Mode == resource.RO
 		k.Mounts[target] = m
-	case volume.Clear:
-		delete(k.points, target)
 	default:
 		return fmt.Errorf("no step %s for an attachment", kind)
 	}

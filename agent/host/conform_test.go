@@ -8,6 +8,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tenon/agent/agenttest"
 	"tenon/agent/host"
@@ -52,15 +55,7 @@ func real(t *testing.T, dir string) *agenttest.Bench {
 	b.Again = func() agenttest.Host { must(t, h.Close()); return open() }
 	b.Group = func(task string) string { return groupOf(t, dir, task) }
 	b.Rates = rates(t, dir)
-	b.Hold = func(path string, write bool) func() {
-		if write {
-			path = filepath.Join(path, "file")
-			must(t, os.WriteFile(path, nil, 0o600))
-		}
-		f, err := os.OpenFile(path, map[bool]int{true: os.O_WRONLY}[write], 0)
-		must(t, err)
-		return closing(t, f)
-	}
+	b.Hold = func(path string, write bool) func() { return hold(t, path, write) }
 	b.Cover = func(path string) func() {
 		must(t, os.Mkdir(path, 0o755))
 		must(t, syscall.Mount("tmpfs", path, "tmpfs", 0, ""))
@@ -76,7 +71,78 @@ func real(t *testing.T, dir string) *agenttest.Bench {
 		return func() { must(t, os.Rename(to, from)) }
 	}
 	b.Bear = func(name string) (int, func()) { return bear(t, name) }
+	b.Pass = func(time.Duration) {}
+	b.Spaces = spaces(t, dir)
 	return b
+}
+
+// spaces are those of shells, and of what these start.
+func spaces(t *testing.T, dir string) agenttest.Spaces {
+	shells := map[int]*shell{}
+	s := agenttest.Spaces{Dir: filepath.Join(dir, "place")}
+	s.Bear = func(name string, in int) (int, func()) {
+		if of := shells[in]; of != nil {
+			pid := of.child(filepath.Join(dir, "fifo"))
+			join(t, name, pid)
+			return pid, func() { must(t, syscall.Kill(pid, syscall.SIGKILL)); awaitEnd(t, pid) }
+		}
+		sh := startShell(t, "private")
+		shells[sh.pid] = sh
+		join(t, name, sh.pid)
+		return sh.pid, sh.end
+	}
+	s.Hold = func(pid int, path string, write bool) func() {
+		return hold(t, filepath.Join("/proc", strconv.Itoa(pid), "root", path), write)
+	}
+	s.Cover = func(pid int, path string) func() {
+		shells[pid].must("mkdir -p " + path + " && mount -t tmpfs tmpfs " + path)
+		return func() { shells[pid].must("umount " + path) }
+	}
+	s.Place = func(pid int, mount *os.File, path string) { must(t, shells[pid].place(mount, path)) }
+	return s
+}
+
+// awaitEnd waits until a process that is nobody's child here has.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	must(t, err)
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n != 1 {
+			t.Fatalf("process %d does not end: %v", pid, err)
+		}
+		return
+	}
+}
+
+func hold(t *testing.T, path string, write bool) (end func()) {
+	t.Helper()
+	if write {
+		path = filepath.Join(path, "file")
+		must(t, os.WriteFile(path, nil, 0o600))
+	}
+	f, err := os.OpenFile(path, map[bool]int{true: os.O_WRONLY}[write], 0)
+	must(t, err)
+	return closing(t, f)
+}
+
+// join puts a process into a cgroup, if one is named.
+func join(t *testing.T, name string, pid int) {
+	t.Helper()
+	if name == "" {
+		return
+	}
+	group, err := cgroup.Find(name)
+	must(t, err)
+	must(t, group.Join(pid))
 }
 
 // rates are the hands of those who change limits of input and output, where there can be any.
@@ -192,11 +258,7 @@ func enforcement(t *testing.T, dir string) (e volume.Enforcement) {
 func bear(t *testing.T, name string) (pid int, end func()) {
 	t.Helper()
 	c := worker(t, nil)
-	if name != "" {
-		group, err := cgroup.Find(name)
-		must(t, err)
-		must(t, group.Join(c.Process.Pid))
-	}
+	join(t, name, c.Process.Pid)
 	return c.Process.Pid, func() { must(t, c.Process.Kill()); _ = c.Wait() }
 }
 

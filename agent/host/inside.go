@@ -230,6 +230,8 @@ func refusedInside(kind volume.StepKind, err error) error {
 	switch {
 	case err == nil, errors.Is(err, syscall.ESRCH) && kind == volume.DoDetach:
 		return nil // a namespace that has ended has no mounts
+	case volume.Kind(err) != nil:
+		return err // it is not about the namespace
 	case errors.Is(err, syscall.ESRCH):
 		return tell(volume.ErrNotFound, "")
 	case errors.As(err, &busy) && kind == volume.DoDetach:

@@ -116,6 +116,8 @@ func (h *Host) sandbox(path string) (*sandbox.Sandbox, error) {
 
 // watch has the lease of a living task watched, once everything that it names exists (the
 // cgroup of one that is killed does not any more), and forgets that of one that is being released.
+// One that has ended is not told of again: it was just seen, and whoever cannot record that yet
+// looks again later.
 func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
 	want := lease.Lease{PID: t.Lease.PID, Start: t.Lease.Start, Cgroup: t.Lease.Cgroup, Until: t.Lease.Until}
 	if t.Killing {
@@ -130,6 +132,7 @@ func (h *Host) watch(t *volume.Task, seen volume.SeenTask) error {
 			h.leases.Remove(t.ID)
 			delete(h.watched, t.ID)
 		}
+	case !seen.Claimant && !seen.Inside && want.Until <= seen.At:
 	case have != want && (want.Cgroup == "" || seen.Cgroup || t.Killing):
 		if err := h.leases.Add(t.ID, want); err != nil {
 			return err
