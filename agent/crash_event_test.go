@@ -36,7 +36,7 @@ type event struct {
 
 // verbs are what events ask for.
 var verbs = []string{"reserve", "create", "create", "destroy", "attach", "attach", "attach", "detach", "lazy", "claim", "claim", "launch", "launch", "raze", "raze",
-	"resize", "kill", "renew", "borrow", "release", "release", "set-mode", "hand", "inside", "inside", "exit", "enter", "leave", "pass", "restart"}
+	"resize", "kill", "renew", "borrow", "release", "release", "set-mode", "hand", "inside", "inside", "enclose", "enclose", "exit", "exit", "enter", "leave", "pass", "restart"}
 
 // draw makes the events of a seed.
 func draw(seed uint64) []event {
@@ -139,6 +139,9 @@ func (e event) asked(w *world) []volume.Operation {
 		return ops(volume.Attach{Task: e.who(), Use: use, Via: volume.ByDescriptor})
 	case "inside":
 		return ops(volume.Attach{Task: e.who(), Use: use, In: volume.Process{PID: w.claimants[e.who()]}})
+	case "enclose":
+		pid := w.bear()
+		return ops(volume.Claim{Task: e.who(), Cgroup: true, Lease: volume.Lease{PID: pid}}, volume.Attach{Task: e.who(), Use: use, In: volume.Process{PID: pid}})
 	case "detach", "lazy":
 		return ops(volume.Detach{Task: e.who(), Volume: e.ref(), Lazy: e.what == "lazy"})
 	case "claim":

@@ -71,21 +71,50 @@ func (w *world) occur(e event) {
 	group := "/cgroup/" + e.who()
 	switch e.what {
 	case "exit":
-		w.mu.Lock()
-		pid := w.claimants[e.who()]
-		w.mu.Unlock()
-		w.k.Exit(e.who(), pid)
+		w.exit(e)
 	case "enter", "leave":
 		w.k.Lock()
 		if _, there := w.k.Cgroups[group]; there {
 			w.k.Cgroups[group] = e.what == "enter"
 		}
 		w.k.Unlock()
+		if e.what == "leave" {
+			w.k.Leave(group)
+		}
 		w.k.Pass(0, e.who())
 	case "pass":
 		w.k.Pass(time.Duration(e.size)*time.Second, e.who())
 	case "restart":
 		w.restart()
+	}
+}
+
+// exit ends the process of a task, mostly of one that has a mount inside, and a cgroup in which another
+// process goes on in the same mount namespace.
+func (w *world) exit(e event) {
+	w.mu.Lock()
+	pid := w.claimants[e.who()]
+	w.mu.Unlock()
+	task := e.who()
+	for t := range w.agent.State().Tasks("") {
+		for a := range w.agent.State().AttachmentsIn(t.ID) {
+			if e.named && a.Via == volume.ByNamespace && t.Lease.Cgroup != "" {
+				task, pid = t.ID, a.PID
+				w.follow(pid, t.Lease.Cgroup)
+			}
+		}
+	}
+	w.k.Exit(task, pid)
+}
+
+// follow has a process start another one.
+func (w *world) follow(first int, group string) {
+	pid := w.bear()
+	w.k.Lock()
+	defer w.k.Unlock()
+	_, grouped := w.k.Cgroups[group]
+	if _, lives := w.k.Processes[first]; grouped && lives {
+		w.k.Spaces[pid], w.k.Members[pid], w.k.Cgroups[group] = w.k.Space(first), group, true
 	}
 }
 

@@ -311,11 +311,9 @@ func (w *world) quiet(rng *rand.Rand) {
 
 // leaveEnded has processes leave the cgroups of tasks that end: until then these stay.
 func (w *world) leaveEnded() {
-	w.k.Lock()
-	defer w.k.Unlock()
 	for t := range w.agent.State().Tasks("") {
-		if _, there := w.k.Cgroups[t.Lease.Cgroup]; there && t.Releasing {
-			w.k.Cgroups[t.Lease.Cgroup] = false
+		if t.Releasing {
+			w.k.Leave(t.Lease.Cgroup)
 		}
 	}
 }

@@ -206,65 +206,67 @@ func (c *conformity) loses(when, task string) {
 	}
 }
 
+// held starts a process, and gives the lease that it is.
+func (c *conformity) held() (l volume.Lease, end func()) {
+	c.t.Helper()
+	pid, end := c.Bear("")
+	c.claimed(pid)
+	t, _ := c.s.Task(theTask)
+	return t.Lease, end
+}
+
+// holds looks at a task by another lease.
+func (c *conformity) holds(when, task string, lease volume.Lease) volume.SeenTask {
+	c.t.Helper()
+	t := volume.Task{ID: task}
+	if was, ok := c.s.Task(task); ok {
+		t = *was
+	}
+	t.Lease = lease
+	c.put(volume.Change{Task: &t})
+	seen, err := c.Observe(c.t.Context(), c.s, volume.UnitOfTask(task))
+	if err != nil {
+		c.t.Fatalf("%s: %v", when, err)
+	}
+	return seen.Task
+}
+
 func conformLost(c *conformity) {
 	c.live()
-	other := volume.UnitOfTask("other")
-	c.put(volume.Change{Task: &volume.Task{ID: "other"}})
-	end := func() {}
-	holds := func(when string, lease func(*volume.Lease)) {
-		c.t.Helper()
-		c.task(func(t *volume.Task) { t.Lease = volume.Lease{}; lease(&t.Lease) })
-		if _, err := c.Observe(c.t.Context(), c.s, c.unit(volume.TaskUnit)); err != nil {
-			c.t.Fatalf("%s: %v", when, err)
-		}
-	}
-	process := func() volume.Lease {
-		var pid int
-		pid, end = c.Bear("")
-		c.claimed(pid)
-		t, _ := c.s.Task(theTask)
-		return t.Lease
-	}
-	held := process()
-	holds("a process", func(l *volume.Lease) { *l = held })
+	held, end := c.held()
+	c.holds("a process", theTask, held)
 	end()
 	c.loses("its process has ended", theTask)
-	holds("a process that has ended", func(l *volume.Lease) { *l = held }) // which was seen, and is not told
-
-	held = process()
-	c.put(volume.Change{Task: &volume.Task{ID: "other", Lease: held}})
-	if _, err := c.Observe(c.t.Context(), c.s, other); err != nil {
-		c.t.Fatal(err)
-	}
+	c.holds("a process that has ended", theTask, held) // which was seen, and is not told
+	held, end = c.held()
+	c.holds("another task's process", "other", held)
 	end()
 	c.loses("another task's process has ended", "other")
 
 	c.task(func(t *volume.Task) { t.Lease = volume.Lease{Cgroup: c.Group(theTask)} })
 	c.does(volume.MakeCgroup)
 	_, leave := c.Bear(c.Group(theTask))
-	held = process()
-	holds("a process and a cgroup", func(l *volume.Lease) { *l = held; l.Cgroup = c.Group(theTask) })
+	held, end = c.held()
+	held.Cgroup = c.Group(theTask)
+	c.holds("a process and a cgroup", theTask, held)
 	end()
 	leave()
 	c.loses("its process has ended, and its cgroup is empty", theTask)
 
-	seen, err := c.Observe(c.t.Context(), c.s, c.unit(volume.TaskUnit))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	holds("a time", func(l *volume.Lease) { l.Until = seen.Task.At + 20*time.Millisecond })
+	now := c.holds("nothing", theTask, volume.Lease{}).At
+	c.holds("a time", theTask, volume.Lease{Until: now + 20*time.Millisecond})
 	c.Pass(20 * time.Millisecond)
 	c.loses("its time has passed", theTask)
 
-	held = process()
+	held, end = c.held()
 	pid, stop := c.Spaces.Bear("", 0)
 	c.inside(pid, c.Spaces.Dir+"/x")
-	holds("a process besides that of a mount", func(l *volume.Lease) { *l = held })
+	c.holds("a process besides that of a mount", theTask, held)
 	c.seesAttachment("in a namespace", volume.SeenAttachment{})
 	stop()
 	c.loses("the process of a mount has ended", theTask)
 	c.again()
-	holds("a process, seen by another agent", func(l *volume.Lease) { *l = held })
+	c.holds("a process, seen by another agent", theTask, held)
 	end()
 	c.loses("another agent", theTask)
 }

@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -20,6 +21,26 @@ func (k *Kernel) End(pid int) {
 	defer k.Unlock()
 	k.end(pid)
 	k.tell()
+}
+
+// Leave ends all that is in a cgroup, if that is there.
+func (k *Kernel) Leave(cgroup string) {
+	k.Lock()
+	defer k.Unlock()
+	k.leave(cgroup)
+	k.tell()
+}
+
+// Preconditions: k is locked.
+func (k *Kernel) leave(cgroup string) {
+	for pid, in := range maps.Clone(k.Members) {
+		if in == cgroup {
+			k.end(pid)
+		}
+	}
+	if _, there := k.Cgroups[cgroup]; there {
+		k.Cgroups[cgroup] = false
+	}
 }
 
 // Pass lets time pass, and tells the agent of tasks whose time may be over.

@@ -23,21 +23,7 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		o.At = k.Uptime
 		return o, nil
 	case volume.Claim:
-		o.At = k.Uptime
-		if o.Sandbox == "" {
-			o.Sandbox, o.Own = path.Join(Root, o.Task), true
-		}
-		if o.Cgroup {
-			o.Lease.Cgroup = "/cgroup/" + o.Task
-		}
-		if o.Lease.PID != 0 {
-			start, ok := k.Processes[o.Lease.PID]
-			if !ok {
-				return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.Lease.PID)}
-			}
-			o.Lease.Start = start
-		}
-		return o, k.prepareIO(s, o)
+		return k.prepareClaim(s, o)
 	case volume.Attach:
 		o.At = k.Uptime
 		return k.prepareAttach(s, o)
@@ -73,6 +59,25 @@ func (k *Kernel) Prepare(_ context.Context, s *volume.State, op volume.Operation
 		return k.prepareRelease(s, o), nil
 	}
 	return op, nil
+}
+
+// Preconditions: k is locked.
+func (k *Kernel) prepareClaim(s *volume.State, o volume.Claim) (volume.Operation, error) {
+	o.At = k.Uptime
+	if o.Sandbox == "" {
+		o.Sandbox, o.Own = path.Join(Root, o.Task), true
+	}
+	if o.Cgroup {
+		o.Lease.Cgroup = "/cgroup/" + o.Task
+	}
+	if o.Lease.PID != 0 {
+		start, ok := k.Processes[o.Lease.PID]
+		if !ok {
+			return nil, &volume.Error{Kind: volume.ErrInvalid, Message: fmt.Sprintf("there is no process %d", o.Lease.PID)}
+		}
+		o.Lease.Start = start
+	}
+	return o, k.prepareIO(s, o)
 }
 
 // Preconditions: k is locked.

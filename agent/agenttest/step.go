@@ -149,11 +149,7 @@ func (k *Kernel) doTask(s *volume.State, t *volume.Task, kind volume.StepKind) e
 		return k.limitIO(t)
 	case volume.DoKill:
 		if _, grouped := k.Cgroups[t.Lease.Cgroup]; grouped {
-			for pid, group := range maps.Clone(k.Members) {
-				if group == t.Lease.Cgroup {
-					k.end(pid)
-				}
-			}
+			k.leave(t.Lease.Cgroup)
 			k.removeCgroup(t.Lease.Cgroup)
 		} else if k.alive(volume.Process{PID: t.Lease.PID, Start: t.Lease.Start}) {
 			k.end(t.Lease.PID)
