@@ -120,6 +120,31 @@ func TestAFullDiskRefusesAppendsOnlyWhileItIsFull(t *testing.T) {
 	}
 }
 
+// However a segment comes to be filled, sealing it needs no room that it does not have.
+func TestAFullDiskNeverEndsTheJournal(t *testing.T) {
+	t.Parallel()
+	const segment, header, frame = 4096, 64, 32 + 4 // of a frame with one record
+	for n := segment - header - 3*frame; n < segment-header; n += 4 {
+		fs := crashfs.New()
+		j := on(t, fs, segment)
+		fs.SetFull(true) // the spare is there already
+		refused := false
+		for i := range 6 { // large and small in turns
+			_, err := j.Append(make([]byte, n*(1-i%2)))
+			j.Idle()
+			if err != nil && (!errors.Is(err, syscall.ENOSPC) || errors.Is(err, checkpoint.ErrFailed)) {
+				t.Fatalf("records of %d bytes: %v", n, err)
+			}
+			refused = refused || err != nil
+		}
+		if !refused {
+			t.Fatalf("records of %d bytes: all were appended to a full disk", n)
+		}
+		fs.SetFull(false)
+		appendAll(t, j, "goes on")
+	}
+}
+
 // tightFS has room for small files only.
 type tightFS struct {
 	*crashfs.FS
