@@ -226,15 +226,19 @@ func mountsBeneath(t *testing.T, prefix string) (points []string) {
 
 // The steps of each operation at which the agent is killed.
 var crashPoints = map[string][]string{
-	"reserve": {"append", "synced"},
-	"mount":   {"append", "synced"},
-	"create":  {"append", "synced", "make:before", "make:after", "publish:before", "publish:after", "settle"},
-	"attach":  {"append", "synced", "make-sandbox:before", "make-sandbox:after", "attach:before", "attach:after"},
-	"detach":  {"append", "synced", "detach:before", "detach:after", "clear:before", "clear:after", "settle", "remove-sandbox:before", "remove-sandbox:after", "settle#2"},
-	"destroy": {"append", "synced", "trash:before", "trash:after", "purge:before", "purge:after", "settle"},
-	"claim":   {"append", "synced", "make-sandbox:after", "make-cgroup:before", "make-cgroup:after"},
-	"kill":    {"append", "synced", "kill:before", "kill:after", "settle", "remove-sandbox:after", "settle#2"},
-	"release": {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "remove-sandbox:after", "settle"},
+	"reserve":   {"append", "synced"},
+	"unreserve": {"append", "synced"},
+	"resize":    {"append", "synced"},
+	"set-mode":  {"append", "synced", "flip:before", "flip:after"},
+	"launch":    {"append", "synced", "make:after", "publish:after", "settle", "make-sandbox:after", "attach:before", "attach:after", "settle#2"},
+	"mount":     {"append", "synced"},
+	"create":    {"append", "synced", "make:before", "make:after", "publish:before", "publish:after", "settle"},
+	"attach":    {"append", "synced", "make-sandbox:before", "make-sandbox:after", "attach:before", "attach:after"},
+	"detach":    {"append", "synced", "detach:before", "detach:after", "clear:before", "clear:after", "settle", "remove-sandbox:before", "remove-sandbox:after", "settle#2"},
+	"destroy":   {"append", "synced", "trash:before", "trash:after", "purge:before", "purge:after", "settle"},
+	"claim":     {"append", "synced", "make-sandbox:after", "make-cgroup:before", "make-cgroup:after"},
+	"kill":      {"append", "synced", "kill:before", "kill:after", "settle", "remove-sandbox:after", "settle#2"},
+	"release":   {"append", "synced", "remove-cgroup:before", "remove-cgroup:after", "remove-sandbox:before", "remove-sandbox:after", "settle"},
 }
 
 func TestKilledAtEveryStepTheAgentConverges(t *testing.T) {
@@ -242,6 +246,47 @@ func TestKilledAtEveryStepTheAgentConverges(t *testing.T) {
 		for _, point := range points {
 			t.Run(op+" at "+point, func(t *testing.T) { killAt(t, op, point) })
 		}
+	}
+}
+
+// operations are those of crashPoints, and what has to be done before some of them.
+func (p *site) operations() map[string]func() error {
+	ctx, claim := p.t.Context(), wire.Claim{Task: "claimer", PID: os.Getpid(), Cgroup: true, Volumes: []wire.Use{{Volume: "web/kept"}}}
+	return map[string]func() error{
+		"reserve":   func() error { return p.tryReserve(8) },
+		"unreserve": func() error { _, err := p.Apply(ctx, unreserveOne()); return err },
+		"create":    func() error { return p.create("new") },
+		"resize":    func() error { _, err := p.Resize(ctx, "web/victim", 12*resource.MiB); return err },
+		"launch":    func() error { _, err := p.Apply(ctx, launched()...); return err },
+		"mount": func() error {
+			f, _, err := p.Mount(ctx, "claimer", wire.Attach{Use: wire.Use{Volume: "web/kept"}})
+			if err == nil {
+				err = f.Close()
+			}
+			return err
+		},
+		"attach": func() error { return p.attach("task", "victim", resource.RO) },
+		"detach": func() error { return p.Detach(ctx, "task", "web/victim", "", false) },
+		"set-mode": func() error {
+			_, err := p.SetMode(ctx, "holder", wire.SetMode{Volume: "web/kept", Mode: resource.RO})
+			return err
+		},
+		"destroy": func() error { _, err := p.Destroy(ctx, "web/victim", true); return err },
+		"claim":   func() error { _, err := p.Claim(ctx, claim); return err },
+		"release": func() error { return p.Release(ctx, "claimer", false) },
+		"hire":    func() error { return p.hire("worker", "kept") },
+		"kill":    func() error { _, err := p.Kill(ctx, "worker"); return err },
+	}
+}
+
+// launched is a batch that makes a volume and launches a task with it.
+func launched() []resource.Operation {
+	v := resource.Resource{Name: "disk", Type: resource.TypeScalar, Scalar: 8 * resource.One, Shared: true,
+		Reservations: []resource.Reservation{{Type: resource.Dynamic, Role: "web"}},
+		Disk:         &resource.Disk{Persistence: &resource.Persistence{ID: "new"}, Volume: &resource.Volume{ContainerPath: "data", Mode: resource.RW}}}
+	return []resource.Operation{
+		{Type: resource.OpCreate, ID: "made", Create: &resource.Create{Volumes: []resource.Resource{v}}},
+		{Type: resource.OpLaunch, ID: "launched", Launch: &resource.Launch{Tasks: []resource.TaskInfo{{ID: "launched", Name: "launched", Resources: []resource.Resource{v}}}}},
 	}
 }
 
@@ -253,25 +298,7 @@ func killAt(t *testing.T, op, point string) {
 	p.must(p.create("victim"))
 	p.must(p.attach("holder", "kept", resource.RW))
 	p.must(os.WriteFile(p.path("sandboxes/holder/data/file"), []byte("precious"), 0o600))
-	claim := wire.Claim{Task: "claimer", PID: os.Getpid(), Cgroup: true, Volumes: []wire.Use{{Volume: "web/kept"}}}
-	does := map[string]func() error{
-		"reserve": func() error { return p.tryReserve(8) },
-		"create":  func() error { return p.create("new") },
-		"mount": func() error {
-			f, _, err := p.Mount(t.Context(), "claimer", wire.Attach{Use: wire.Use{Volume: "web/kept"}})
-			if err == nil {
-				err = f.Close()
-			}
-			return err
-		},
-		"attach":  func() error { return p.attach("task", "victim", resource.RO) },
-		"detach":  func() error { return p.Detach(t.Context(), "task", "web/victim", "", false) },
-		"destroy": func() error { _, err := p.Destroy(t.Context(), "web/victim", true); return err },
-		"claim":   func() error { _, err := p.Claim(t.Context(), claim); return err },
-		"release": func() error { return p.Release(t.Context(), "claimer", false) },
-		"hire":    func() error { return p.hire("worker", "kept") },
-		"kill":    func() error { _, err := p.Kill(t.Context(), "worker"); return err },
-	}
+	does := p.operations()
 	for later, first := range map[string]string{"detach": "attach", "release": "claim", "mount": "claim", "kill": "hire"} {
 		if op == later {
 			p.must(does[first]())
