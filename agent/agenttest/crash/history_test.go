@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tenon/agent/resource"
 )
 
 func TestAHistoryIsReadAsItWasWritten(t *testing.T) {
@@ -64,5 +66,45 @@ func TestOperationsWithIDsAreCountedOnce(t *testing.T) {
 	h.answer(h.ask(Ask{Do: doReserve, On: "role/" + roleOfVolumes}), ok)
 	if done, open, roles := onces(h.events); done != 2 || open != 1 || !cmp.Equal(roles, []string{"r1"}) {
 		t.Errorf("%d done, %d open, roles %v; want 2, 1, r1", done, open, roles)
+	}
+}
+
+func TestALongHistoryInWhichNothingWasDoneShowsNothing(t *testing.T) {
+	t.Parallel()
+	var refused, done said
+	for n := range enough {
+		refused.call(Ask{Do: doCreate}, Answer{Kind: "insufficient"})
+		done.call(Ask{Do: common()[n%len(common())]}, ok)
+	}
+	if untried(refused.events) == nil || untried(refused.events[:enough]) != nil {
+		t.Error("refusals alone are taken for a trial, or few calls for many")
+	}
+	if err := untried(done.events); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSpaceThatWasReservedIsMissed(t *testing.T) {
+	t.Parallel()
+	const all = volumesMiB * int64(resource.One)
+	var h said
+	h.answer(h.ask(Ask{Do: doOnce, On: "id/a"}), ok)
+	for _, c := range []struct {
+		answered  bool // that the role of the volumes has its space
+		has, once int64
+		wrong     int
+	}{
+		{false, 0, 1, 0}, {false, all, 1, 0}, {false, all - 1, 1, 1},
+		{true, all, 1, 0}, {true, 0, 1, 1}, {true, all + 1, 1, 1}, {true, all, 2, 1}, {true, all, 0, 1},
+	} {
+		events := h.events
+		if c.answered {
+			more := said{append([]Event(nil), events...)}
+			more.answer(more.ask(Ask{Do: doReserve, On: "role/" + roleOfVolumes}), ok)
+			events = more.events
+		}
+		if _, wrong := spaceOf(events, map[string]int64{roleOfVolumes: c.has, roleOfOnce: c.once}); len(wrong) != c.wrong {
+			t.Errorf("%+v: wrong are %v", c, wrong)
+		}
 	}
 }

@@ -73,7 +73,7 @@ func (k *killer) all(ctx context.Context, n int, out io.Writer) error {
 	err := errors.Join(k.windDown(), k.look(ctx))
 	events, _ := k.history.all()
 	fmt.Fprintf(out, "crash: %d kills in %.1fs; %s\n", n, time.Since(began).Seconds(), tally(events))
-	if err := errors.Join(err, linearizable(events)); err != nil {
+	if err := errors.Join(err, linearizable(events), untried(events)); err != nil {
 		return err
 	}
 	return k.site.stop()

@@ -239,9 +239,13 @@ func (w *worker) give() Answer {
 }
 
 func (w *worker) giveBack(t task) Answer {
-	a := w.call(Ask{Do: doRelease, On: onVolume(t.on), Task: t.id}, func(ctx context.Context) (Answer, error) {
-		return Answer{}, w.site.Release(ctx, t.id, false)
-	})
+	do, ask := doRelease, func(ctx context.Context) (Answer, error) { return Answer{}, w.site.Release(ctx, t.id, false) }
+	if !t.claim && w.random.IntN(2) == 0 { // without a lease it ends with its volume
+		do, ask = doDetach, func(ctx context.Context) (Answer, error) {
+			return Answer{}, w.site.Detach(ctx, t.id, ref(t.on), "", false)
+		}
+	}
+	a := w.call(Ask{Do: do, On: onVolume(t.on), Task: t.id}, ask)
 	if a.Kind == kindUnknown || a.Kind == kindNobody {
 		w.tasks = append(w.tasks, t)
 	}

@@ -178,19 +178,28 @@ func (l *load) checkSpace(ctx context.Context) error {
 	if sum != resource.Scalar(l.site.total)*resource.One {
 		errs = append(errs, fmt.Errorf("accounts and volumes add up to %v MiB, not %d: %+v", sum, l.site.total, r.Total))
 	}
-	if got := byRole[roleOfVolumes]; got != 0 && got != volumesMiB*int64(resource.One) {
-		errs = append(errs, fmt.Errorf("role %s has %d thousandths of a MiB, not %d", roleOfVolumes, got, volumesMiB*resource.One))
-	}
 	events, _ := l.history.all()
-	done, open, roles := onces(events)
-	if got := byRole[roleOfOnce]; got < int64(done) || got > int64(done+open) {
-		errs = append(errs, fmt.Errorf("%d operations with ids have been done, and perhaps %d more, but they have reserved %d", done, open, got))
-	}
+	roles, wrong := spaceOf(events, byRole)
+	errs = append(errs, wrong...)
 	for _, role := range roles {
 		call := l.history.ask(Ask{Do: doLook, On: "role/" + role})
 		l.history.answer(call, Answer{Kind: kindOK, Size: byRole[role]})
 	}
 	return errors.Join(errs...)
+}
+
+// spaceOf holds what the roles of the load have, in thousandths of a MiB, against what was
+// answered, and lists the roles that had reservations of their own.
+func spaceOf(events []Event, byRole map[string]int64) (roles []string, wrong []error) {
+	const all = volumesMiB * int64(resource.One)
+	if got := byRole[roleOfVolumes]; got != all && (got != 0 || reservedFor(events, roleOfVolumes)) {
+		wrong = append(wrong, fmt.Errorf("role %s has %d thousandths of a MiB, not %d", roleOfVolumes, got, all))
+	}
+	done, open, roles := onces(events)
+	if got := byRole[roleOfOnce]; got < int64(done) || got > int64(done+open) {
+		wrong = append(wrong, fmt.Errorf("%d operations with ids have been done, and perhaps %d more, but they have reserved %d", done, open, got))
+	}
+	return roles, wrong
 }
 
 // onces counts the operations with ids that were done for sure, and those that may have
