@@ -157,7 +157,8 @@ func (w *world) lawfulVolume(step volume.Step, durable *volume.State, p *agentte
 			w.violate("volume %s is made anew", id)
 		}
 	case volume.Publish:
-		if _, limited := p.Limits[v.Project]; incoming && !limited {
+		_, limited := p.Limits[v.Project]
+		if hard := p.Enforcement.Mode == volume.EnforcedHard; incoming && hard && (!limited || p.Incoming[id].Project != v.Project) {
 			w.violate("volume %s is published without its limit", id)
 		}
 	case volume.Trash:
