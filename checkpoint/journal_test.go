@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tenon/checkpoint"
+	"tenon/checkpoint/crashfs"
 )
 
 // open opens and loads a journal and closes it when the test ends, after which
@@ -130,4 +131,25 @@ func TestASecondOpenerIsRefusedAtOnce(t *testing.T) {
 		t.Fatalf("got %v, want ErrLocked", err)
 	}
 	t.Log(err)
+}
+
+func TestASnapshotOfAnOlderCutIsNotWrittenOverANewerOne(t *testing.T) {
+	t.Parallel()
+	j := on(t, crashfs.New(), 4096)
+	var cuts []*checkpoint.Cut
+	for _, r := range []string{"one", "two"} {
+		appendAll(t, j, r)
+		cut, err := j.Cut()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cuts = append(cuts, cut)
+	}
+	if err := cuts[1].Write(slices.Values(raw([]string{"one", "two"}))); err != nil {
+		t.Fatal(err)
+	}
+	err := cuts[0].Write(func(func(checkpoint.Record) bool) { t.Error("an older state is written") })
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -457,6 +457,32 @@ func TestAMountThatADirectoryOfAnothersCoversIsNotForgotten(t *testing.T) {
 	}
 }
 
+// What is mounted for a task that ends goes with it, though nobody can say any more that it is
+// the volume's.
+func TestAMountOfAVolumeThatIsLostGoesWithItsTask(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		dir := directory(t)
+		n := start(t, dir)
+		n.reserve(t)
+		n.create(t, "data", true)
+		n.must(t, use("job", "data", "", resource.RW))
+		live := filepath.Dir(n.data(n.volume(t, "data")))
+		if err := os.Rename(live, filepath.Join(dir, "elsewhere")); err != nil {
+			t.Fatal(err)
+		}
+		if restart {
+			n.stop()
+			n = start(t, dir)
+		}
+		n.must(t, volume.Release{Task: "job"})
+		if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(table), filepath.Join(dir, "sandboxes", "job")) {
+			t.Errorf("restart %t: it is still mounted (%v)", restart, err)
+		}
+		n.must(t, volume.Destroy{Ref: "web/data"})
+		n.stop()
+	}
+}
+
 // After a restart nobody knows any more whose the mounts are that were moved.
 func TestAMountThatWasMovedIsNotTakenForAnotherVolumes(t *testing.T) {
 	dir := directory(t)

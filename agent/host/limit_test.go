@@ -149,15 +149,22 @@ func TestLimitIsRestoredWhenTheAgentStarts(t *testing.T) {
 		n.must(t, creation("data", 8, true))
 		n.must(t, use("writer", "data", "", resource.RW))
 		v := n.volume(t, "data")
-		n.stop()
-		with(t, dir, func(q *quota.Quota) error {
-			data, err := os.Open(n.data(v))
-			must(t, err)
-			defer data.Close()
-			return errors.Join(q.SetLimit(v.Project, 200*mib, 0), q.Assign(t.Context(), data, 4000))
-		})
-		n = start(t, dir)
-		n.isLimited(t, v, 8)
+		limit := func(q *quota.Quota, _ *os.File) error { return q.SetLimit(v.Project, 200*mib, 0) }
+		project := func(q *quota.Quota, data *os.File) error { return q.Assign(t.Context(), data, 4000) }
+		for _, changed := range [][]func(*quota.Quota, *os.File) error{{limit}, {project}, {limit, project}} {
+			n.stop()
+			with(t, dir, func(q *quota.Quota) error {
+				data, err := os.Open(n.data(v))
+				must(t, err)
+				defer data.Close()
+				for _, change := range changed {
+					err = errors.Join(err, change(q, data))
+				}
+				return err
+			})
+			n = start(t, dir)
+			n.isLimited(t, v, 8)
+		}
 		holds(t, d, filepath.Join(dir, "sandboxes", "writer", "data", "file"), 8)
 		n.must(t, volume.Release{Task: "writer"})
 		n.must(t, volume.Destroy{Ref: "web/data"})
