@@ -320,3 +320,46 @@ func TestALaunchThatARebootHasCutShortHasFailed(t *testing.T) {
 		t.Errorf("asked again: %v, want failed", err)
 	}
 }
+
+// Somebody releases the task while the volume is still being made: what was reserved and made
+// stays, and is told to be there.
+func TestALaunchThatIsReleasedEarlyLeavesTheRestOfItsBatch(t *testing.T) {
+	t.Parallel()
+	k, dir := agenttest.NewKernel(), t.TempDir()
+	a, stop := agenttest.StartOn(t, k, dir, "boot")
+	hang, reached := make(chan struct{}), make(chan struct{})
+	k.Lock()
+	k.Fail = func(s volume.Step) error {
+		if s.Kind == volume.Make {
+			close(reached)
+			k.Unlock()
+			<-hang
+			k.Lock()
+		}
+		return nil
+	}
+	k.Unlock()
+	done := make(chan error, 1)
+	go func() { _, err := a.Do(t.Context(), launching()...); done <- err }()
+	<-reached
+	must(t, a, volume.Release{Task: "task"})
+	want := map[string]volume.OperationState{"one": volume.OperationPending, "two": volume.OperationPending, "three": volume.OperationFailed}
+	if d := cmp.Diff(want, statesOf(a.State())); d != "" {
+		t.Errorf("when the task is released (-want +got):\n%s", d)
+	}
+	close(hang)
+	if err := <-done; err != nil {
+		t.Errorf("whoever asked is told %v", err)
+	}
+	want["one"], want["two"] = volume.OperationFinished, volume.OperationFinished
+	for range 2 {
+		if d := cmp.Diff(want, statesOf(a.State())); d != "" {
+			t.Errorf("in the end (-want +got):\n%s", d)
+		}
+		if v, err := a.State().Find("web/v"); err != nil || v.Phase != volume.Ready || a.State().CountTasks() > 0 {
+			t.Errorf("its volume is %+v, %v, and there are %d tasks", v, err, a.State().CountTasks())
+		}
+		stop()
+		a, stop = agenttest.StartOn(t, k, dir, "boot")
+	}
+}

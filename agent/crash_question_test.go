@@ -16,8 +16,6 @@ type question struct {
 	act   func() // where there is no operation
 	err   error
 	asked int
-
-	crowded bool // another was asked for at the same time
 }
 
 // question is what is asked for in an event.
@@ -176,10 +174,6 @@ func (q *question) outcomes(s *volume.State, flaky bool) []resource.Scalar {
 		}
 	}
 	switch {
-	case named && len(q.batch) == 3 && (q.asked > 1 || q.crowded):
-		// A task that was launched may be gone before it was, by what was asked for at the same
-		// time, and by a reboot: the launch has failed then, and the rest stays.
-		return []resource.Scalar{done, whole}
 	case named:
 		return []resource.Scalar{done}
 	case q.err == nil:

@@ -103,6 +103,8 @@ func (w *world) judge(before, next *volume.State, changes []volume.Change) {
 	p := w.k.Pools[""]
 	for _, c := range changes {
 		switch {
+		case c.Operation != nil:
+			w.judgeOperation(before, next, c.Operation, changes)
 		case c.Volume != nil:
 			w.judgeVolume(before, next, c.Volume, p)
 		case c.Drop != nil && c.Drop.Path != "":
@@ -124,6 +126,40 @@ func (w *world) judge(before, next *volume.State, changes []volume.Change) {
 				w.violate("task %s is dropped while its sandbox is there", t.ID)
 			}
 		}
+	}
+}
+
+// judgeOperation: what has ended stays as it is, and of what fails nothing is left that it has
+// made itself, but for a volume that somebody else has come to hold.
+func (w *world) judgeOperation(before, next *volume.State, o *volume.OperationStatus, changes []volume.Change) {
+	was, known := before.Operation(o.ID)
+	if !known && o.Type == "CREATE" {
+		for _, c := range changes {
+			if c.Volume != nil && c.Volume.Phase == volume.Creating {
+				w.mu.Lock()
+				w.makes[o.ID] = c.Volume.UUID
+				w.mu.Unlock()
+			}
+		}
+	}
+	if known && was.State != volume.OperationPending && was.State != o.State {
+		w.violate("operation %s was %s, and is recorded as %s", o.ID, was.State, o.State)
+	}
+	if !known || o.State != volume.OperationFailed {
+		return
+	}
+	for _, t := range was.Attaching {
+		task, _ := next.Task(t.Task)
+		a, attached := next.Attachment(t.Unit())
+		if !t.There && (attached && !a.Gone || t.Path == "" && task != nil && !task.Releasing) {
+			w.violate("operation %s has failed, and of it is left %s", o.ID, t.Unit())
+		}
+	}
+	w.mu.Lock()
+	id := w.makes[o.ID]
+	w.mu.Unlock()
+	if v, ok := next.Volume(id); ok && v.Phase != volume.Destroying {
+		w.violate("operation %s has failed, and its volume %s is left", o.ID, id)
 	}
 }
 

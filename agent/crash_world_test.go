@@ -44,6 +44,7 @@ type world struct {
 
 	volumes   map[volume.UUID]int              // births of volumes whose making was acknowledged
 	ends      map[string]volume.OperationState // of operations with ids, as they were told
+	makes     map[string]volume.UUID           // by operations with ids; guarded by mu
 	ids, pids int
 	claimants map[string]int
 	users     map[string]bool // directories of users where an agent would make sandboxes
@@ -70,7 +71,7 @@ func (w *world) violate(format string, args ...any) {
 
 func newWorld(t *testing.T, seed uint64, y *tally) *world {
 	w := &world{t: t, seed: seed, y: y, k: agenttest.NewKernel(), fs: crashfs.New(), now: "first start",
-		volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}, claimants: map[string]int{}, users: map[string]bool{}}
+		volumes: map[volume.UUID]int{}, ends: map[string]volume.OperationState{}, makes: map[string]volume.UUID{}, claimants: map[string]int{}, users: map[string]bool{}}
 	w.k.Projects = 3
 	if seed%4 > 0 {
 		w.k.Pools[""].Enforcement = volume.Enforcement{Mode: volume.EnforcedHard, By: volume.ByProject}
@@ -210,7 +211,6 @@ func (w *world) happen(e event) {
 	asked := []*question{w.question(e)}
 	if e.beside != nil {
 		asked = append(asked, w.question(*e.beside))
-		asked[0].crowded, asked[1].crowded = true, true
 	}
 	w.forget(asked)
 	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)

@@ -210,13 +210,17 @@ func (a action) more(volume resource.Resource) []Operation {
 	return nil
 }
 
-// asked are the operations, with the id that the action has for them.
+// asked are the operations, each with an id if the action has one for them.
 func (a action) asked() []Operation {
 	list := a.operations()
 	if a.ID == 0 || len(list) == 0 || a.Kind == "acknowledge" {
 		return list
 	}
-	return ops(Identified{ID: fmt.Sprint("id", a.ID), Type: strings.ToUpper(a.Kind), Digest: fmt.Sprint(a.Kind, a.Task, a.Volume, a.Path, a.Way, a.Size), Operations: list})
+	for i, op := range list {
+		list[i] = Identified{ID: fmt.Sprint("id", a.ID+100*i), Type: strings.ToUpper(op.Name()),
+			Digest: fmt.Sprint(a.Kind, a.Task, a.Volume, a.Path, a.Way, a.Size), Operations: ops(op)}
+	}
+	return list
 }
 
 // hot is an attach in the mount namespace of the task's process; some of them to a task that has

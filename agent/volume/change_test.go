@@ -26,7 +26,7 @@ func samples() map[string]Change {
 	back := full
 	back.Back = []Part{{Reservations: stack[:1], Size: 1}}
 	pending := OperationStatus{ID: "id", Type: "CREATE", Digest: "d", State: OperationPending, Since: second, Making: []UUID{"v1"}, Removing: []UUID{"v2"},
-		Attaching: []Target{{"v1", "t", "a/b"}}}
+		Settling: []Target{{Volume: "v3"}, {Task: "u"}}, Attaching: []Target{{Task: "t", There: true}, {Volume: "v1", Task: "t", Path: "a/b"}}}
 	failed := OperationStatus{ID: "id", Type: "<X>", Digest: "d", Principal: principal, State: OperationFailed, Message: "ü", Since: second, Acknowledged: true}
 	follows := OperationStatus{ID: "other", Type: "LAUNCH", Digest: "d", State: OperationPending, Since: second, With: "id"}
 	task := Task{ID: "t", Sandbox: "/s/t", Since: second}

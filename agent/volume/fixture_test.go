@@ -221,8 +221,11 @@ func waitText(o *OperationStatus) string {
 	if len(o.Removing) > 0 {
 		text += fmt.Sprint(" removing ", o.Removing)
 	}
-	for _, at := range o.Attaching {
-		text += fmt.Sprintf(" attaching %s in %s at %s", at.Volume, at.Task, at.Path)
+	for _, t := range o.Settling {
+		text += fmt.Sprintf(" settling %s", t.Unit())
+	}
+	for _, t := range o.Attaching {
+		text += fmt.Sprintf(" attaching %s%s%s", t.Unit(), flagText(t.There, " (there)"), flagText(t.Done, " (done)"))
 	}
 	return text
 }

@@ -104,13 +104,12 @@ func (h *history) ask(a action) {
 		}
 	})
 	h.w.crashIn, h.w.failIn = -1, -1
-	taken := before.takenBack(h.w, list)
 	candidates := []oracle{after}
 	switch {
 	case ended:
 		h.tally["crashes"]++
 		h.tally[a.Kind+" crashed"]++
-		candidates = h.restart(a, before, after, taken)
+		candidates = h.mayBe(before, after, list, h.restart(a))
 	case errors.Is(err, errRefused):
 		if kind == nil || Kind(err) != kind {
 			h.fail("%+v refused with %v, want %v", list, err, kind)
@@ -121,7 +120,7 @@ func (h *history) ask(a action) {
 		h.fail("%+v is not refused, want %v", list, kind)
 	case err != nil:
 		h.tally[a.Kind+" failed"]++
-		candidates = []oracle{taken}
+		candidates = []oracle{before.takenBack(h.w, list, h.n.s)}
 		h.n.sweep()
 	case a.FailIn >= 0:
 		h.n.sweep() // what failed behind the operation is tried again
@@ -197,21 +196,33 @@ func (h *history) mayEnd(f func()) (ended bool) {
 }
 
 // restart starts the agent that ended anew, perhaps several times, after a power cut or
-// without one, and says what may have become of it.
-func (h *history) restart(a action, may ...oracle) []oracle {
+// without one, and says what each possible past has come to by it.
+func (h *history) restart(a action) (since func(oracle) oracle) {
+	since = func(o oracle) oracle { return o }
 	if a.PowerCut {
 		h.w.cut(a.Survive)
-		for i, o := range may {
-			may[i] = o.rebooted()
-		}
+		since = oracle.rebooted
 	}
 	h.w.crashIn = a.CrashAgainIn
 	if h.mayEnd(func() { h.n = h.w.start() }) {
 		a.CrashAgainIn = -1
-		return h.restart(a, may...)
+		return h.restart(a)
 	}
 	h.w.crashIn = -1
-	return may
+	return since
+}
+
+// mayBe says what may have become of a batch in which the agent has ended. Of one whose
+// operations have ids it is known, if it was recorded at all: what each of them reads.
+func (h *history) mayBe(before, after oracle, list []Operation, since func(oracle) oracle) []oracle {
+	may := []oracle{since(before), since(after), since(before.takenBack(h.w, list, h.n.s))}
+	if len(list) == 0 || !named(list) || len(after.asked) == len(before.asked) {
+		return may // not known, refused, or done before
+	}
+	if _, recorded := h.n.s.Operation(list[0].(Identified).ID); recorded {
+		return may[2:]
+	}
+	return may[:1]
 }
 
 // happen lets the world do something, and queues what an agent would learn of it. Some
@@ -468,12 +479,17 @@ func (h *history) waiting(o *OperationStatus) bool {
 			return true
 		}
 	}
-	for _, at := range o.Attaching {
-		if a, ok := h.n.s.Attachment(at.Unit()); ok && h.w.mounts[h.w.target(h.n.s, a)].volume != at.Volume {
-			return true
+	return slices.ContainsFunc(slices.Concat(o.Settling, o.Attaching), func(t Target) bool {
+		v, _ := h.n.s.Volume(t.Volume)
+		task, known := h.n.s.Task(t.Task)
+		switch a, ok := h.n.s.Attachment(t.Unit()); {
+		case t.Path != "":
+			return ok && h.w.mounts[h.w.target(h.n.s, a)].volume != t.Volume
+		case t.Task != "":
+			return known && h.w.sandboxes[task.Sandbox] != h.w.boot
 		}
-	}
-	return false
+		return v != nil && h.w.pools[v.Disk].away
+	})
 }
 
 // checkHolders: the reference count is the number of distinct tasks.

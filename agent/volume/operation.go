@@ -95,12 +95,13 @@ type draft struct {
 	endings endings       // what volumes that this batch destroys give back
 	undoing bool          // a batch is being taken back
 
-	identified []*OperationStatus // new ones of this batch
-	recalled   []Unit             // what operations that were asked for again wait for
+	before     *State     // what the batch was applied to
+	identified []recorded // new operations with ids of this batch
+	recalled   []Unit     // what operations that were asked for again wait for
 }
 
 func newDraft(s *State, env Env) *draft {
-	return &draft{writer: s.next(), env: env, seen: map[Unit]bool{}, made: map[UUID]bool{}}
+	return &draft{writer: s.next(), before: s, env: env, seen: map[Unit]bool{}, made: map[UUID]bool{}}
 }
 
 // do applies one operation, if it is allowed.

@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"slices"
+
 	"tenon/agent/resource"
 )
 
@@ -103,21 +105,28 @@ func (o oracle) acknowledge(op Acknowledge) error {
 	return nil
 }
 
-// takenBack is what is left of a batch whose steps failed.
-func (o oracle) takenBack(w *world, list []Operation) oracle {
+// takenBack is what is left of a batch whose steps failed, or that a reboot has cut short: of
+// operations with ids what they read, all of it or nothing.
+func (o oracle) takenBack(w *world, list []Operation, now *State) oracle {
 	for _, op := range list {
 		group, is := op.(Identified)
-		if _, known := o.asked[group.ID]; is && !known {
-			o = o.takenBack(w, group.Operations)
-			o = o.clone()
+		kept, known := now.Operation(group.ID)
+		switch _, before := o.asked[group.ID]; {
+		case is && !before && known && kept.State == OperationFailed:
+			o = o.takenBack(w, group.Operations, now).clone()
 			o.asked[group.ID] = oasked{digest: group.Digest}
-		} else if !undone(op) {
+		case is || !undone(op):
 			o, _ = o.apply(w, op)
-		} else {
+		default:
 			o = o.renewed(op)
 		}
 	}
 	return o
+}
+
+// named says whether all operations of a batch have ids.
+func named(list []Operation) bool {
+	return !slices.ContainsFunc(list, func(op Operation) bool { _, is := op.(Identified); return !is })
 }
 
 // renewed is what stays of an operation that is taken back: whoever asks for a task that is

@@ -1,15 +1,12 @@
 package volume
 
-import (
-	"slices"
-
-	"tenon/agent/resource"
-)
+import "slices"
 
 // progress makes the changes of operations at work that a unit's settling brings on: settled
-// are its own. mounted says that the unit, an attachment, is mounted.
-func progress(s *State, settled []Change, u Unit, mounted bool) (changes []Change) {
+// are its own, seen is what was observed of it.
+func progress(s *State, settled []Change, u Unit, seen Seen) (changes []Change) {
 	var after *State
+	var met []string // first operations of batches that have taken it in
 	for o := range s.Operations() {
 		if o.State != OperationPending {
 			break
@@ -20,43 +17,66 @@ func progress(s *State, settled []Change, u Unit, mounted bool) (changes []Chang
 		if after == nil {
 			after = s.With(settled...)
 		}
-		n := *o
-		switch n.see(after, u, mounted); {
-		case n.State != OperationPending:
-			changes = append(changes, after.endBatch(&n)...)
-		case n.left() < o.left():
-			changes = append(changes, Change{Operation: &n, Passing: true})
+		was := after.batchOf(o)
+		if slices.Contains(met, was[0].ID) {
+			continue
 		}
+		met = append(met, was[0].ID)
+		came, lost := after.became(u, seen)
+		now := slices.Clone(was)
+		for i, m := range was {
+			if m.awaits(u) {
+				now[i] = m.see(u, came, lost)
+			}
+		}
+		changes = append(changes, after.regroup(was, now)...)
 	}
 	return changes
 }
 
 // awaits says whether an operation waits for a unit.
 func (o *OperationStatus) awaits(u Unit) bool {
-	switch u.Kind {
-	case VolumeUnit:
-		return slices.Contains(o.Making, u.Volume) || slices.Contains(o.Removing, u.Volume)
-	case AttachmentUnit:
-		return slices.ContainsFunc(o.Attaching, func(t Target) bool { return t.Unit() == u })
+	is := func(t Target) bool { return !t.Done && t.Unit() == u }
+	if u.Kind == VolumeUnit && (slices.Contains(o.Making, u.Volume) || slices.Contains(o.Removing, u.Volume)) {
+		return true
 	}
-	return false
+	return slices.ContainsFunc(o.Settling, is) || slices.ContainsFunc(o.Attaching, is)
 }
 
-// left is how much is left to come about.
-func (o *OperationStatus) left() int { return len(o.Making) + len(o.Removing) + len(o.Attaching) }
-
-// see takes in what became of a unit that the operation waits for.
-func (o *OperationStatus) see(s *State, u Unit, mounted bool) {
-	if u.Kind == AttachmentUnit {
-		if a, ok := s.Attachment(u); !ok || a.Gone {
-			o.fail("a volume was detached before it was mounted")
-		} else if mounted {
-			o.Attaching = slices.DeleteFunc(slices.Clone(o.Attaching), func(t Target) bool { return t.Unit() == u })
-		}
-	} else if v, ok := s.Volume(u.Volume); (!ok || v.Phase == Destroying) && slices.Contains(o.Making, u.Volume) {
-		o.fail("a volume that it was to make was destroyed before it was ready")
+// became says whether a unit that has settled has come about as it should be, or is lost: it went,
+// or is to go.
+func (s *State) became(u Unit, seen Seen) (came, lost bool) {
+	switch _, is := s.target(u); {
+	case !is:
+		return false, true
+	case u.Kind == AttachmentUnit:
+		return seen.Attachment.Mounted, false
 	}
-	o.look(s)
+	return seen.Volume.Unavailable == "" && len(Plan(s, u, seen)) == 0, false
+}
+
+// see takes in what became of a unit that an operation waits for. Only its own task or mount
+// fails it: a volume that it was to make, and that somebody has destroyed since, was made.
+func (o *OperationStatus) see(u Unit, came, lost bool) *OperationStatus {
+	n := *o
+	if came || lost {
+		n.Settling = slices.DeleteFunc(slices.Clone(o.Settling), func(t Target) bool { return t.Unit() == u })
+	}
+	n.Attaching = slices.Clone(o.Attaching)
+	for i := range n.Attaching {
+		switch t := &n.Attaching[i]; {
+		case t.Done || t.Unit() != u:
+		case lost && u.Kind == TaskUnit && t.There:
+			t.Done = true // it was somebody else's
+		case lost && u.Kind == TaskUnit:
+			n.fail("its task was released before it was there")
+		case lost:
+			n.fail("a volume was detached before it was mounted")
+		default:
+			t.Done = came
+		}
+	}
+	return &n
 }
 
 // look takes in whether all volumes that were to be made or removed are: all at once, so
@@ -64,7 +84,7 @@ func (o *OperationStatus) see(s *State, u Unit, mounted bool) {
 func (o *OperationStatus) look(s *State) {
 	made := func(id UUID) bool {
 		v, ok := s.Volume(id)
-		return !ok || v.Phase == Ready
+		return !ok || v.Phase != Creating
 	}
 	removed := func(id UUID) bool {
 		_, there := s.Volume(id)
@@ -75,9 +95,6 @@ func (o *OperationStatus) look(s *State) {
 	}
 	if allOf(o.Removing, removed) {
 		o.Removing = nil
-	}
-	if o.State == OperationPending && o.left() == 0 {
-		o.State = OperationFinished
 	}
 }
 
@@ -90,80 +107,25 @@ func allOf(ids []UUID, hold func(UUID) bool) bool {
 	return true
 }
 
-// endBatch ends an operation, and those that end with it. It is waited for: whoever was told
-// how an operation ended is never told otherwise.
-func (s *State) endBatch(first *OperationStatus) []Change {
-	changes := []Change{{Operation: first}}
-	for _, o := range s.atWork() {
-		if o.With == first.ID {
-			n := *o
-			n.State, n.Message, n.With = first.State, first.Message, ""
-			changes = append(changes, Change{Operation: &n})
-		}
-	}
-	return changes
-}
-
-func (o *OperationStatus) fail(why string) {
-	o.State, o.Message, o.With = OperationFailed, why, ""
-	o.Making, o.Removing, o.Attaching = nil, nil, nil
-}
-
-// resume makes the changes of operations at work that a start brings on, where attachments
-// went that they wait for. After a reboot these went unmounted, as far as anybody knows: what
-// was to launch has failed, the rest of its batch goes on. In the same boot they were mounted
-// and detached since, for whatever goes unmounted fails its operation at once.
+// resume makes the changes of operations at work that a start brings on. After a reboot tasks and
+// mounts are gone, unmounted as far as anybody knows: what was to launch has failed, the rest of
+// its batch goes on. In the same boot what is gone had come about, and went since: whatever goes
+// before fails its operation at once.
 func (s *State) resume(rebooted bool) (changes []Change) {
+	gone := func(t Target) bool { return !s.Has(t.Unit()) }
 	for _, o := range s.atWork() {
 		if o.With != "" {
 			continue
 		}
-		n := *o
-		n.Attaching = slices.DeleteFunc(slices.Clone(o.Attaching), func(t Target) bool { _, there := s.Attachment(t.Unit()); return !there })
-		gone := len(n.Attaching) < len(o.Attaching)
-		switch n.look(s); {
-		case gone && rebooted:
-			changes = append(changes, s.failLaunches(&n)...)
-		case n.State != OperationPending:
-			changes = append(changes, s.endBatch(&n)...)
-		case gone:
-			changes = append(changes, Change{Operation: &n, Passing: true})
-		}
+		was := s.batchOf(o)
+		now := was.spread().change(func(n *OperationStatus) {
+			n.Settling = slices.DeleteFunc(slices.Clone(n.Settling), gone)
+			if rebooted && len(n.Attaching) > 0 {
+				n.fail("the host was rebooted before its volumes were mounted")
+			}
+			n.Attaching = slices.DeleteFunc(slices.Clone(n.Attaching), gone)
+		})
+		changes = append(changes, s.regroup(was, now)...)
 	}
 	return changes
-}
-
-// failLaunches fails those operations of a batch that were to mount something. The first of
-// the others waits on for what is left.
-func (s *State) failLaunches(first *OperationStatus) (changes []Change) {
-	var rest *OperationStatus
-	for _, o := range s.atWork() {
-		if o.ID != first.ID && o.With != first.ID {
-			continue
-		}
-		n := *o
-		n.With, n.Making, n.Removing, n.Attaching = "", nil, nil, nil
-		switch {
-		case o.launches():
-			n.fail("the host was rebooted before its volumes were mounted")
-		case rest == nil:
-			n.State, n.Making, n.Removing, rest = first.State, first.Making, first.Removing, &n
-		case rest.State == OperationPending:
-			n.With = rest.ID
-		default:
-			n.State = rest.State
-		}
-		changes = append(changes, Change{Operation: &n})
-	}
-	return changes
-}
-
-// launches says whether an operation is to mount something: whether it is none of those
-// that move space.
-func (o *OperationStatus) launches() bool {
-	switch o.Type {
-	case resource.OpReserve, resource.OpUnreserve, resource.OpCreate, resource.OpDestroy, resource.OpGrowVolume, resource.OpShrinkVolume:
-		return false
-	}
-	return true
 }

@@ -12,7 +12,7 @@ import (
 // know.
 func Settle(s *State, u Unit, seen Seen, now time.Time) []Change {
 	changes := settle(s, u, seen, now)
-	return append(changes, progress(s, changes, u, seen.Attachment.Mounted)...)
+	return append(changes, progress(s, changes, u, seen)...)
 }
 
 func settle(s *State, u Unit, seen Seen, now time.Time) []Change {

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,7 @@ type OperationState string
 const (
 	OperationPending  OperationState = "OPERATION_PENDING"
 	OperationFinished OperationState = "OPERATION_FINISHED"
-	OperationFailed   OperationState = "OPERATION_FAILED" // it was taken back, or what it was to make or mount went before it was there
+	OperationFailed   OperationState = "OPERATION_FAILED" // nothing that it did is left: it was taken back, or its task or a mount of it went before it was there
 )
 
 // OperationStatus is what is kept of an operation that had an id: enough to do it only once
@@ -33,25 +32,38 @@ type OperationStatus struct {
 	Since        time.Time      `json:"since"`
 	Acknowledged bool           `json:"acknowledged,omitempty"`
 
-	// With names the operation of the same batch whose end is also this one's.
+	// With names the first of the operations that end together, where this is another one.
 	With string `json:"with,omitempty"`
 
-	// What has to come about before the batch is finished.
-	Making    []UUID   `json:"making,omitempty"`
-	Removing  []UUID   `json:"removing,omitempty"`
+	// What has to come about before any of them is finished: on the first, whatever does not
+	// fail an operation alone, which is over when it went as well as when it came about.
+	Making   []UUID   `json:"making,omitempty"`
+	Removing []UUID   `json:"removing,omitempty"`
+	Settling []Target `json:"settling,omitempty"` // volumes whose limits follow their sizes; what operations without ids attach
+
+	// Attaching is on each operation its task and the mounts that it asks for, without which it
+	// has failed. What has come about stays until the operation ends.
 	Attaching []Target `json:"attaching,omitempty"`
 }
 
-// Target names an attachment.
+// Target names an attachment; without a path a task; with nothing else a volume.
 type Target struct {
-	Volume UUID   `json:"volume"`
-	Task   string `json:"task"`
-	Path   string `json:"path"`
+	Volume UUID   `json:"volume,omitempty"`
+	Task   string `json:"task,omitempty"`
+	Path   string `json:"path,omitempty"`
+	There  bool   `json:"there,omitempty"` // before the operation: if that fails, it stays
+	Done   bool   `json:"-"`               // it has come about, which the next start sees again
 }
 
-// Unit is the attachment's.
+// Unit is what it names.
 func (t Target) Unit() Unit {
-	return Unit{Kind: AttachmentUnit, Volume: t.Volume, Task: t.Task, Path: t.Path}
+	switch {
+	case t.Path != "":
+		return Unit{Kind: AttachmentUnit, Volume: t.Volume, Task: t.Task, Path: t.Path}
+	case t.Task != "":
+		return UnitOfTask(t.Task)
+	}
+	return UnitOfVolume(t.Volume)
 }
 
 // MaxOperations is how many operations with ids are kept; the oldest that are not at work
@@ -98,6 +110,8 @@ func (o Identified) apply(d *draft) error {
 			return refuse(ErrInvalid, "operation id %q occurs twice in the batch", o.ID)
 		}
 	}
+	touched, seen := d.touched, d.seen
+	d.touched, d.seen = nil, map[Unit]bool{}
 	for _, op := range o.Operations {
 		if _, group := op.(Identified); group {
 			return refuse(ErrInvalid, "operation id %q is for a group that has another group with an id in it", o.ID)
@@ -106,8 +120,13 @@ func (o Identified) apply(d *draft) error {
 			return err
 		}
 	}
-	d.identified = append(d.identified, &OperationStatus{ID: o.ID, Type: o.Type, Digest: o.Digest, Principal: o.Principal,
-		State: OperationPending, Since: d.notBefore(d.env.Now)})
+	own := d.touched
+	d.touched, d.seen = touched, seen
+	for _, u := range own {
+		d.touch(u)
+	}
+	d.identified = append(d.identified, recorded{own, &OperationStatus{ID: o.ID, Type: o.Type, Digest: o.Digest, Principal: o.Principal,
+		State: OperationPending, Since: d.notBefore(d.env.Now)}})
 	return nil
 }
 
@@ -127,20 +146,20 @@ func (o Identified) again(d *draft, old *OperationStatus) error {
 	if old.State == OperationFailed {
 		return refuse(ErrFailed, "operation %q has failed: %s", o.ID, old.Message)
 	}
-	if first, ok := d.Operation(old.With); ok {
-		old = first
-	}
-	for _, id := range slices.Concat(old.Making, old.Removing) {
-		d.recalled = append(d.recalled, UnitOfVolume(id))
-	}
-	for _, t := range old.Attaching {
-		d.recalled = append(d.recalled, t.Unit())
+	for _, m := range d.batchOf(old) {
+		d.recalled = append(d.recalled, m.unfinished()...)
 	}
 	return nil
 }
 
+// recorded is an operation with an id that a batch records, and what it touches.
+type recorded struct {
+	own []Unit
+	*OperationStatus
+}
+
 // record keeps the batch's operations that have ids. They end together, since the batch is
-// all or nothing: the first one waits for all that has to come about, the others for it.
+// all or nothing.
 func (d *draft) record() error {
 	if len(d.identified) == 0 {
 		return nil
@@ -148,40 +167,57 @@ func (d *draft) record() error {
 	if err := d.makeRoom(len(d.identified)); err != nil {
 		return err
 	}
-	first := d.identified[0]
-	first.await(d)
+	var b batch
+	owned := map[Unit]bool{}
 	for _, o := range d.identified {
-		if first.done() {
-			o.State = OperationFinished
-		} else if o != first {
-			o.With = first.ID
+		for _, u := range o.own {
+			if t, is := d.target(u); is && u.Kind != VolumeUnit {
+				t.There = d.before.Has(u) || owned[u]
+				o.Attaching, owned[u] = append(o.Attaching, t), true
+			}
 		}
-		d.put(Change{Operation: o})
+		b = append(b, o.OperationStatus)
 	}
+	b[0].await(d, owned)
+	d.put(d.regroup(nil, b)...)
 	return nil
 }
 
-// await notes what has to come about of what the batch touches for it to be finished.
-func (o *OperationStatus) await(d *draft) {
+// target is a unit that has to come about, as the batch leaves it; none is one that is to go.
+func (s *State) target(u Unit) (Target, bool) {
+	t := Target{Volume: u.Volume, Task: u.Task, Path: u.Path}
+	switch u.Kind {
+	case VolumeUnit:
+		v, ok := s.Volume(u.Volume)
+		return t, ok && v.Phase == Ready
+	case TaskUnit:
+		task, ok := s.Task(u.Task)
+		return t, ok && !task.Releasing && !task.Killing
+	case AttachmentUnit:
+		a, ok := s.Attachment(u)
+		return t, ok && a.mounts()
+	}
+	return t, false
+}
+
+// mounts says whether an attachment is to be mounted by the agent.
+func (a *Attachment) mounts() bool { return !a.Gone && (a.Via == ByPath || a.Via == ByNamespace) }
+
+// await notes what has to come about of what the batch touches, but for what its operations
+// with ids have noted as their own.
+func (o *OperationStatus) await(d *draft, owned map[Unit]bool) {
 	for _, u := range d.touched {
-		switch u.Kind {
-		case VolumeUnit:
-			switch v, ok := d.Volume(u.Volume); {
-			case ok && v.Phase == Creating:
-				o.Making = append(o.Making, v.UUID)
-			case ok && v.Phase == Destroying:
-				o.Removing = append(o.Removing, v.UUID)
-			}
-		case AttachmentUnit:
-			if a, ok := d.Attachment(u); ok && (a.Via == ByPath || a.Via == ByNamespace) && !a.Gone {
-				o.Attaching = append(o.Attaching, Target{Volume: a.Volume, Task: a.Task, Path: a.Path})
-			}
+		t, settles := d.target(u)
+		switch v, ok := d.Volume(u.Volume); {
+		case settles && !owned[u]:
+			o.Settling = append(o.Settling, t)
+		case u.Kind == VolumeUnit && ok && v.Phase == Creating:
+			o.Making = append(o.Making, v.UUID)
+		case u.Kind == VolumeUnit && ok && v.Phase == Destroying:
+			o.Removing = append(o.Removing, v.UUID)
 		}
 	}
 }
-
-// done says whether nothing is left to come about.
-func (o *OperationStatus) done() bool { return len(o.Making)+len(o.Removing)+len(o.Attaching) == 0 }
 
 // makeRoom forgets the oldest operations that are not at work, so that n more may be kept.
 func (d *draft) makeRoom(n int) error {

@@ -44,8 +44,8 @@ func TestAnOperationWithAnIDIsRecordedWithWhatItChanges(t *testing.T) {
 			- free root 4096
 			+ attachment v1 t x RW path
 			+ free root 4086
-			+ operation one RESERVE OPERATION_PENDING making [v1] attaching v1 in t at x
-			+ operation three LAUNCH OPERATION_PENDING with one
+			+ operation one RESERVE OPERATION_PENDING making [v1]
+			+ operation three LAUNCH OPERATION_PENDING with one attaching task t attaching volume v1 in task t at x
 			+ operation two CREATE OPERATION_PENDING with one
 			+ task t /s/t own
 			+ volume v1 web/x 10 on root creating
@@ -74,7 +74,7 @@ func TestAnOperationWithAnIDIsRecordedWithWhatItChanges(t *testing.T) {
 			+ operation one DESTROY OPERATION_PENDING removing [v1]
 			touch volume v1`},
 		{name: "a launch that was recorded before, and may not be mounted", given: roomy(launch("t", vol("x", 20, "web"))), ops: ops(as("one", "LAUNCH", launch("t", vol("x", 20, "web")))), want: `
-			+ operation one LAUNCH OPERATION_PENDING attaching v2 in t at x
+			+ operation one LAUNCH OPERATION_PENDING attaching task t (there) attaching volume v2 in task t at x (there)
 			touch task t
 			touch volume v2 in task t at x`},
 		{name: "again, when it is finished", given: ops(one), ops: ops(one)},
@@ -292,6 +292,9 @@ func made(id UUID) told { return told{unit: UnitOfVolume(id), seen: Seen{Volume:
 func notYet(id UUID) told {
 	return told{unit: UnitOfVolume(id), seen: Seen{Volume: SeenVolume{Incoming: true}}}
 }
+func sandboxOf(task string) told {
+	return told{unit: UnitOfTask(task), seen: Seen{Task: SeenTask{Sandbox: true}}}
+}
 func removed(id UUID) told      { return told{unit: UnitOfVolume(id)} }
 func (c told) so(w string) told { c.want = w; return c }
 func mountedAt(id UUID, task, path string) told {
@@ -312,9 +315,16 @@ func TestOperationsEndWhenAllThatTheirBatchIsToDoIsDone(t *testing.T) {
 		{"one made, then one removed", out(as("one", "CREATE", y), as("two", "DESTROY", Destroy{Ref: "v1"})), []told{made("v3").so("PP-"), removed("v1").so("FF-")}},
 		{"one removed, then one made", out(as("one", "CREATE", y), as("two", "DESTROY", Destroy{Ref: "v1"})), []told{removed("v1").so("PP-"), made("v3").so("FF-")}},
 		{"made, mounted, removed", out(as("one", "CREATE", y), as("two", "LAUNCH", launch("t", vol("y", 1, "web"), vol("x", 20, "web"))), as("three", "DESTROY", Destroy{Ref: "v1"})),
-			[]told{mountedAt("v2", "t", "x").so("PPP"), made("v3").so("PPP"), mountedAt("v3", "t", "y").so("PPP"), removed("v1").so("FFF")}},
+			[]told{mountedAt("v2", "t", "x").so("PPP"), made("v3").so("PPP"), sandboxOf("t").so("PPP"), mountedAt("v3", "t", "y").so("PPP"), removed("v1").so("FFF")}},
 		{"mounted last", out(as("one", "CREATE", y), as("two", "LAUNCH", launch("t", vol("y", 1, "web"), vol("x", 20, "web"))), as("three", "DESTROY", Destroy{Ref: "v1"})),
-			[]told{removed("v1").so("PPP"), mountedAt("v2", "t", "x").so("PPP"), made("v3").so("PPP"), mountedAt("v3", "t", "y").so("FFF")}},
+			[]told{removed("v1").so("PPP"), sandboxOf("t").so("PPP"), mountedAt("v2", "t", "x").so("PPP"), made("v3").so("PPP"), mountedAt("v3", "t", "y").so("FFF")}},
+		{"a sandbox last", out(as("one", "RESERVE", reserve(mib(1, "db"))), as("two", "LAUNCH", launch("t"))),
+			[]told{{unit: UnitOfTask("t"), want: "PP-"}, sandboxOf("t").so("FF-")}},
+		{"a size that the file system is to hold", out(as("one", "GROW_VOLUME", resize("v2", 30)), as("two", "CREATE", y)),
+			[]told{made("v3").so("PP-"), {unit: UnitOfVolume("v2"), seen: Seen{Volume: SeenVolume{Live: true, Data: true, Unlimited: true}}, want: "PP-"},
+				{unit: UnitOfVolume("v2"), seen: Seen{Volume: SeenVolume{Unavailable: "away"}}, want: "PP-"}, made("v2").so("FF-")}},
+		{"what has no id", out(as("one", "RESERVE", reserve(mib(1, "db"))), launch("t", vol("x", 20, "web"))),
+			[]told{mountedAt("v2", "t", "x").so("P--"), sandboxOf("t").so("F--")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -350,7 +360,7 @@ func TestOperationsEndWhenAllThatTheirBatchIsToDoIsDone(t *testing.T) {
 }
 
 // A launch whose volume is still being made may be taken back by whoever has asked for it:
-// the mount is not made, the volume is, and the operation has failed.
+// the mount is not made, and the launch has failed; the volume is made, and that has finished.
 func TestALaunchThatIsReleasedBeforeItIsMountedHasFailed(t *testing.T) {
 	t.Parallel()
 	for _, end := range ops(Release{Task: "t"}, Detach{Task: "t", Volume: "web/y"}, Release{Task: "t", Lazy: true}) {
@@ -369,20 +379,21 @@ func TestALaunchThatIsReleasedBeforeItIsMountedHasFailed(t *testing.T) {
 			t.Errorf("%s: nothing is mounted, and %v is to be done", end.Name(), steps)
 		}
 		s = s.With(Settle(s, u, Seen{}, second)...)
-		if got := statesOf(s); got != "XX-" {
+		if got := statesOf(s); got != "PX-" {
 			t.Errorf("%s: the operations are %s", end.Name(), got)
 		}
 		if o, _ := s.Operation("two"); o.Message != "a volume was detached before it was mounted" {
 			t.Errorf("%s: failed with %q", end.Name(), o.Message)
 		}
 		s = s.With(Settle(s, UnitOfTask("t"), Seen{}, second)...).settledAs("v3", live)
-		if v, ok := s.Volume("v3"); !ok || v.Phase != Ready || s.CountTasks()+s.CountAttachments() != 0 {
+		if v, ok := s.Volume("v3"); !ok || v.Phase != Ready || s.CountTasks()+s.CountAttachments() != 0 || statesOf(s) != "FX-" {
 			t.Errorf("%s: left\n%s", end.Name(), strings.Join(dump(s), "\n"))
 		}
 	}
 }
 
-func TestACreateWhoseVolumeIsDestroyedMeanwhileHasFailed(t *testing.T) {
+// As if the DESTROY had come a moment later.
+func TestACreateWhoseVolumeIsDestroyedMeanwhileHasFinished(t *testing.T) {
 	t.Parallel()
 	env := numbered()
 	s := mustApply(t, machine(t), env, roomy()...)
@@ -395,10 +406,10 @@ func TestACreateWhoseVolumeIsDestroyedMeanwhileHasFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = out.Next.settledAs("v4", live)
-	if got := statesOf(s); got != "PPP" {
+	if got := statesOf(s); got != "FFP" {
 		t.Errorf("with one tombstone the operations are %s", got)
 	}
-	if s = s.settledAs("v3", SeenVolume{}); statesOf(s) != "XXF" {
+	if s = s.settledAs("v3", SeenVolume{}); statesOf(s) != "FFF" {
 		t.Errorf("in the end the operations are %s", statesOf(s))
 	}
 }
@@ -470,8 +481,10 @@ func TestARestartFindsWhatWasMountedAndDetachedSince(t *testing.T) {
 	at := mountedAt("v1", "t", "s")
 	s = out.Next.With(Settle(out.Next, at.unit, at.seen, second)...)
 	s = s.With(Change{Drop: &Drop{Volume: "v1", Task: "t", Path: "s"}})
+	s = s.With(Settle(s, UnitOfTask("t"), sandboxOf("t").seen, second)...)
 	for what, s := range map[string]*State{"running": s, "started anew": configured(t, refold(t, s), "boot-1", rootDisk(4096), otherDisk(1000))} {
 		other := mountedAt("v2", "t", "x")
+		s = s.With(Settle(s, UnitOfTask("t"), sandboxOf("t").seen, second)...)
 		if s = s.With(Settle(s, other.unit, other.seen, second)...); statesOf(s) != "F--" {
 			t.Errorf("%s: the operation is %s", what, statesOf(s))
 		}
@@ -530,7 +543,7 @@ func TestALaunchOfManyVolumesIsRecordedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	stored := 0
-	s = out.Next
+	s = out.Next.With(Settle(out.Next, UnitOfTask("t"), sandboxOf("t").seen, second)...)
 	for i := range 100 {
 		at := mountedAt(UUID(fmt.Sprint("v", i+1)), "t", fmt.Sprint("p", i))
 		changes := Settle(s, at.unit, at.seen, second)

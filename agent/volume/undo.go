@@ -13,12 +13,16 @@ import (
 // reservations and sizes are what they were, as far as nobody else has come to use them,
 // and operations with ids have failed with cause.
 // before is the version that the batch was applied to, now the newest one. What was
-// there before the batch, and what was to be removed, stays as it is.
+// there before the batch, and what was to be removed, stays as it is. Of a batch whose operations
+// with ids have finished by now nothing is taken back: somebody may have been told.
 //
 // A volume that was made smaller grows when what was made of the space is removed, if it is
 // not free. Where a volume has to keep the size that the batch gave it, the error, which is
 // cause otherwise, says so.
 func Undo(before, now *State, batch []Operation, touched []Unit, cause error) ([]Change, error) {
+	if finished(before, now, batch) {
+		return nil, cause
+	}
 	d := newDraft(now, Env{})
 	d.undoing = true
 	ops := flat(before, batch)
@@ -201,27 +205,48 @@ func (d *draft) undoVolume(before *State, u Unit) {
 	d.endings.expect(&end)
 }
 
+// finished says whether operations with ids that came with the batch have finished. One that is
+// not kept any more has ended.
+func finished(before, now *State, batch []Operation) bool {
+	for id := range identified(before, batch) {
+		if o, kept := now.Operation(id); !kept || o.State == OperationFinished {
+			return true
+		}
+	}
+	return false
+}
+
+// identified gives what the operations with ids do that came with the batch.
+func identified(before *State, batch []Operation) map[string][]Operation {
+	all := map[string][]Operation{}
+	for _, op := range batch {
+		if o, is := op.(Identified); is {
+			if _, known := before.Operation(o.ID); !known {
+				all[o.ID] = o.Operations
+			}
+		}
+	}
+	return all
+}
+
 // failBatch notes that the operations which came with the batch have failed. Those that do
 // nothing but remove go on, until all is removed.
 func (d *draft) failBatch(before *State, batch []Operation, cause error) {
-	var removing []UUID
-	for _, op := range batch {
-		asked, is := op.(Identified)
-		o, kept := d.Operation(asked.ID)
-		if _, old := before.Operation(asked.ID); !is || old || !kept || o.State == OperationFailed {
+	asked := identified(before, batch)
+	for id := range asked {
+		o, kept := d.Operation(id)
+		if !kept || o.State != OperationPending {
 			continue
 		}
-		n := *o
-		removing = append(removing, o.Removing...)
-		if !removes(asked.Operations) {
-			n.fail(cause.Error())
-		} else if o.State == OperationPending {
-			n.With, n.Making, n.Attaching, n.Removing = "", nil, nil, removing
-			n.look(d.State)
-		}
-		if n.State != o.State || n.left() != o.left() || n.With != o.With {
-			d.put(Change{Operation: &n})
-		}
+		was := d.batchOf(o)
+		now := was.change(func(n *OperationStatus) {
+			n.Making, n.Settling, n.Attaching = nil, nil, nil
+			if !removes(asked[n.ID]) {
+				n.fail(cause.Error())
+			}
+		})
+		d.put(d.regroup(was, now)...)
+		return // they are one batch
 	}
 }
 
@@ -265,8 +290,12 @@ func undoTask(before, now *State, u Unit) []Change {
 	if old || !ok || t.Releasing {
 		return nil
 	}
-	var changes []Change
-	for a := range now.AttachmentsIn(t.ID) {
+	return now.released(t)
+}
+
+// released makes the changes that end a task, with all that it has.
+func (s *State) released(t *Task) (changes []Change) {
+	for a := range s.AttachmentsIn(t.ID) {
 		if !a.Gone {
 			gone := *a
 			gone.Gone = true

@@ -38,7 +38,7 @@ type OperationStatus struct {
 	Message      string                `json:"message,omitempty"`   // why it failed
 	Principal    string                `json:"principal,omitempty"` // of whoever asked, where known
 	Since        time.Time             `json:"since"`
-	Waiting      int                   `json:"waiting"`      // volumes and mounts of its batch that have to come about or to go
+	Waiting      int                   `json:"waiting"`      // volumes, tasks and mounts of its batch that have to come about or to go
 	Acknowledged bool                  `json:"acknowledged"` // whoever asked has noted how it ended
 }
 
@@ -51,13 +51,9 @@ type OperationStatuses struct {
 
 // OperationOf tells all about one operation of s.
 func OperationOf(s *volume.State, o *volume.OperationStatus) OperationStatus {
-	first := o
-	if other, ok := s.Operation(o.With); ok {
-		first = other
-	}
 	return OperationStatus{
 		ID: o.ID, Type: o.Type, State: o.State, Message: o.Message, Principal: o.Principal, Since: o.Since,
-		Waiting:      len(first.Making) + len(first.Removing) + len(first.Attaching),
+		Waiting:      s.Waiting(o),
 		Acknowledged: o.Acknowledged,
 	}
 }

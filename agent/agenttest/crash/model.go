@@ -28,7 +28,7 @@ func step(o object, ask Ask, answer Answer) []object {
 	if answer.Kind == kindUnknown {
 		return append([]object{o}, effect(o, ask, answer)...)
 	}
-	if answer.Kind == kindOK || answer.Kind == kindNotFound && ask.Do == doCreate { // it was destroyed before it was ready
+	if answer.Kind == kindOK || answer.Kind == kindNotFound && ask.Do == doCreate { // made, and destroyed before the answer
 		return effect(o, ask, answer)
 	}
 	var next []object
