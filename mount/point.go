@@ -22,7 +22,7 @@ type Point struct {
 	MountID  uint64   // of the mount one finds there, as in Info
 	UID, GID uint32   // the owner, as an idmapped mount shows it
 
-	// Set only when Mounted.
+	// Set only when Mounted, and not where the file system's server is gone (ENOTCONN).
 	ReadOnly, NoSuid, NoDev, NoExec bool
 }
 
@@ -57,6 +57,9 @@ func IsRoot(dir *os.File) (bool, error) {
 // pointOf is At of an open descriptor.
 func pointOf(fd int) (Point, error) {
 	st, err := sys.StatxFD(fd)
+	if errors.Is(err, unix.ENOTCONN) {
+		st, err = sys.StatxCached(fd)
+	}
 	if err != nil {
 		return Point{}, err
 	}
@@ -72,6 +75,9 @@ func pointOf(fd int) (Point, error) {
 		return p, nil
 	}
 	flags, err := sys.StatfsFlags(fd)
+	if errors.Is(err, unix.ENOTCONN) {
+		return p, nil
+	}
 	if err != nil {
 		return Point{}, err
 	}
