@@ -140,6 +140,9 @@ func (d *draft) stackFor(disk, role string, size resource.Scalar) ([]resource.Re
 			most = max(most, a.Free)
 		}
 	}
+	if err := d.unsized(disk); err != nil {
+		return nil, err
+	}
 	if most == 0 {
 		on := ""
 		if disk != "" {

@@ -47,6 +47,8 @@ type SeenDisk struct {
 	Empty   bool   // no marker, and nothing else
 	Pool    string // UUID in the marker
 
+	Size resource.Bytes // what it offers where the configuration leaves that open; 0 is unknown
+
 	Enforcement Enforcement // of sizes; of the pool that should be there
 
 	// Leftover, of the root disk, are sandboxes that the agent made in an earlier boot for

@@ -275,6 +275,9 @@ func (d *draft) roomForKind(disk *Disk, stack []resource.Reservation) error {
 // asked for. Whoever asks is told of what is unreserved or is the same role's, and of a few
 // accounts only, however many there are.
 func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resource.Scalar) error {
+	if err := d.unsized(disk.Key); err != nil {
+		return err
+	}
 	why := ""
 	if coming := d.endings.coming(disk.Key, place{stack: stack}); coming > 0 {
 		why = fmt.Sprintf("; %s more are back when the volumes that are destroyed are removed", coming.Bytes())
@@ -284,6 +287,17 @@ func (d *draft) insufficient(disk *Disk, stack []resource.Reservation, n resourc
 	want := d.Describe(Account{Disk: disk.Key, Reservations: stack, Free: n})
 	return refuse(ErrInsufficient, "disk %s has %s with this reservation, %s is asked for%s: %s does not contain %s",
 		DiskName(disk.Key), d.Free(disk.Key, stack).Bytes(), n.Bytes(), why, d.known(disk.Key, stack), want)
+}
+
+// unsized refuses what wants space of a disk whose size the agent decides and could not yet,
+// because the disk is away.
+func (d *draft) unsized(key string) error {
+	disk, known := d.Disk(key)
+	f, bad := d.Fault(UnitOfDisk(key))
+	if !known || !disk.Auto || disk.Total > 0 || !bad {
+		return nil
+	}
+	return refuse(ErrUnavailable, "disk %s is unavailable, and it is not known how large it is: %s", DiskName(key), f.Reason)
 }
 
 // known lists a few of a disk's accounts that whoever asks for space of a reservation may

@@ -46,18 +46,36 @@ func settleDisk(s *State, d *Disk, seen SeenDisk, now time.Time) []Change {
 		return nil // nothing is on it
 	case seen.Missing != "":
 		return s.Faulty(u, ErrUnavailable, seen.Missing, now)
-	case seen.Pool == d.Pool && d.Phase == Ready:
+	case seen.Pool == d.Pool && d.Phase == Ready && !d.sizable(seen):
 		return append(s.sound(u), settleEnforcement(d, seen.Enforcement)...)
 	case seen.Pool == d.Pool:
 		ready := *d
 		ready.Phase, ready.Enforcement = Ready, seen.Enforcement
-		return append(s.sound(u), Change{Disk: &ready})
+		return append(s.sound(u), decideSize(ready, seen)...)
 	case seen.Pool == "" && d.Phase == Creating && seen.Empty:
 		return nil // about to be formatted
 	case seen.Pool == "":
 		return s.Faulty(u, ErrUnavailable, fmt.Sprintf("its pool %s is not there (is the disk mounted?)", d.Pool), now)
 	}
 	return s.Faulty(u, ErrUnavailable, fmt.Sprintf("it holds pool %s where %s should be", seen.Pool, d.Pool), now)
+}
+
+// sizable says that the size of a disk is left to the agent, was not decided yet, and can be now.
+func (d *Disk) sizable(seen SeenDisk) bool { return d.Auto && d.Total == 0 && seen.Size > 0 }
+
+// decideSize gives a disk its size, if that is left to the agent, the first time that the disk is
+// seen. Nothing of it is taken yet.
+func decideSize(d Disk, seen SeenDisk) []Change {
+	if !d.sizable(seen) {
+		return []Change{{Disk: &d}}
+	}
+	d.Total = seen.Size.Scalar()
+	whole := Part{Size: d.Total}
+	if len(d.Parts) > 0 {
+		whole.Reservations = d.Parts[0].Reservations
+	}
+	d.Parts = []Part{whole}
+	return []Change{{Disk: &d}, {Account: &Account{Disk: d.Key, Reservations: whole.Reservations, Free: d.Total}}}
 }
 
 // settleLeftovers makes sandboxes that are left over those of tasks that are being
@@ -181,6 +199,18 @@ func (s *State) Faulty(u Unit, kind error, reason string, now time.Time) []Chang
 		return nil
 	}
 	return []Change{{Fault: &FaultOf{u, Fault{Kind: kind, Reason: reason, Since: now}}}}
+}
+
+// Silent makes the changes for a disk that does not answer: nothing that is on it can be reached,
+// and nothing of it is lost.
+func (s *State) Silent(disk, reason string, now time.Time) []Change {
+	changes := s.Faulty(UnitOfDisk(disk), ErrUnavailable, reason, now)
+	for v := range s.Volumes(Name{}) {
+		if v.Disk == disk {
+			changes = append(changes, s.Faulty(UnitOfVolume(v.UUID), ErrUnavailable, "disk "+DiskName(disk)+": "+reason, now)...)
+		}
+	}
+	return changes
 }
 
 // sound takes a unit's fault back, if it has one.
