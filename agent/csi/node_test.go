@@ -372,6 +372,26 @@ func TestStatisticsAreWhatTheFileSystemHas(t *testing.T) {
 	wantCode(t, "stats of what is not published any more", err, codes.NotFound)
 }
 
+func TestStatisticsOfADiskThatDoesNotAnswerKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	answer, v := make(chan struct{}), &volume.Volume{UUID: "v", Name: volume.Name{Role: "web", ID: "data"}}
+	s := &Server{space: func(string) (space, error) { <-answer; return space{total: 1}, nil }}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.spaceOf(ended, volume.Empty(), v, "/far"); !errors.Is(err, context.Canceled) {
+		t.Errorf("who gives up: %v", err)
+	}
+	away := volume.Empty().With(volume.Change{Fault: &volume.FaultOf{Unit: volume.UnitOfVolume("v"),
+		Fault: volume.Fault{Kind: volume.ErrUnavailable, Reason: "it has not answered"}}})
+	if _, err := s.spaceOf(t.Context(), away, v, "/far"); !errors.Is(err, volume.ErrUnavailable) || !strings.Contains(err.Error(), "it has not answered") {
+		t.Errorf("of a disk that is known not to answer: %v", err)
+	}
+	close(answer)
+	if have, err := s.spaceOf(t.Context(), volume.Empty(), v, "/far"); have.total != 1 || err != nil {
+		t.Errorf("of one that answers: %+v, %v", have, err)
+	}
+}
+
 func TestUsageIsMeasuredOnlyWhereItCanBe(t *testing.T) {
 	t.Parallel()
 	const gib = 1024 * mib

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"tenon/agent/volume"
 )
 
 // space is what statfs(2) says of a file system, in bytes. Beneath a project quota (ext4,
@@ -38,18 +40,41 @@ func spaceAt(path string) (space, error) {
 // directory, or the disk is the volume's alone), what is used and available is measured;
 // otherwise the volume shares its file system with others, nothing says how much of it is its
 // own, used is left out, and available is the lesser of its size and of what the file system has.
-func (s *Server) NodeGetVolumeStats(_ context.Context, r *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
+func (s *Server) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
 	st := s.agent.State()
 	v, err := s.publishedAt(st, r.GetVolumeId(), r.GetVolumePath())
 	if err != nil {
 		return nil, err
 	}
-	have, err := s.space(r.GetVolumePath())
+	have, err := s.spaceOf(ctx, st, v, r.GetVolumePath())
 	if err != nil {
 		return nil, err
 	}
 	d, _ := st.Disk(v.Disk)
 	return &csi.NodeGetVolumeStatsResponse{Usage: usage(int64(v.Size.Bytes()), have, whole(d))}, nil
+}
+
+// spaceOf asks for the space at a path, unless the volume's disk is known not to answer: whoever asks
+// again and again must not have ever more threads wait for it.
+func (s *Server) spaceOf(ctx context.Context, st *volume.State, v *volume.Volume, path string) (space, error) {
+	if f, bad := st.Fault(volume.UnitOfVolume(v.UUID)); bad && f.Kind == volume.ErrUnavailable {
+		return space{}, refuse(f.Kind, "volume %s: %s", v.Name, f.Reason)
+	}
+	type answer struct {
+		space
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		have, err := s.space(path)
+		answered <- answer{have, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.space, a.err
+	case <-ctx.Done():
+		return space{}, ctx.Err()
+	}
 }
 
 // usage is what is known of a volume of a size, by what its file system has.
