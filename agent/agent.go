@@ -97,7 +97,7 @@ type Agent struct {
 	work    sync.WaitGroup // snapshots and the lease loop
 	stop    context.CancelFunc
 
-	measuring chan struct{} // holds one for each volume that is being measured
+	measuring turns // of those who want a volume smaller
 
 	mu       sync.Mutex
 	head     *volume.State                // newest version; guarded by mu
@@ -124,7 +124,7 @@ type version struct {
 // One bad volume does not keep the agent from starting, a damaged journal does.
 func Start(ctx context.Context, o Options) (*Agent, error) {
 	a := &Agent{kernel: o.Kernel, journal: o.Journal, log: o.Log, now: o.Now, meter: o.Meter, gauge: o.Gauge, scales: newScales(), crash: o.Crash, changed: make(chan struct{}),
-		measuring: make(chan struct{}, maxMeasuring)}
+		measuring: newTurns(maxMeasuring)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -193,8 +193,9 @@ func (a *Agent) configure(o Options) error {
 	return a.await(v)
 }
 
-// How long the agent waits when it starts and when it stops: what takes longer is hung on a
-// disk that does not answer, and goes on, or not, behind whoever uses the others.
+// How long the agent waits at most when it starts and when it stops. It waits for no unit that is
+// slow, nor for those behind it: their disk may never answer, and they go on, or not, behind
+// whoever uses the others.
 const (
 	startLimit = 30 * time.Second
 	stopLimit  = 10 * time.Second
@@ -206,24 +207,46 @@ func (a *Agent) first(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for _, kind := range []volume.UnitKind{volume.DiskUnit, volume.VolumeUnit, volume.TaskUnit, volume.AttachmentUnit} {
-		var runs []<-chan error
+		var units []volume.Unit
 		for u := range a.State().Units() {
-			if u.Kind != kind {
-				continue
-			}
-			l := a.lane(u)
-			if done := a.queue.add(u, l); l.class != laneRemove && l.class != laneEnd {
-				runs = append(runs, done)
+			switch l := a.lane(u); {
+			case u.Kind != kind:
+			case l.class == laneRemove || l.class == laneEnd:
+				a.queue.add(u, l)
+			default:
+				units = append(units, u)
 			}
 		}
-		if err := waitAll(limited, runs); err != nil && ctx.Err() != nil {
-			return ctx.Err() // failures of units are faults by now; they are tried again
+		whole := a.see(limited, units)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-	}
-	if limited.Err() != nil {
-		a.log.Warn("the agent starts though it has not seen everything yet", "took", startLimit)
+		if !whole {
+			a.log.Warn("the agent starts though it has not seen everything yet")
+		}
 	}
 	return nil
+}
+
+// see reconciles units and waits for those that are not on a disk which does not answer; it says
+// whether these are all. What failed is a fault by now, and is tried again.
+func (a *Agent) see(ctx context.Context, units []volume.Unit) (all bool) {
+	runs, hung := make([]<-chan error, len(units)), make([]<-chan struct{}, len(units))
+	for i, u := range units {
+		l := a.lane(u)
+		runs[i], hung[i] = a.queue.add(u, l), a.queue.hung(l)
+	}
+	all = true
+	for i := range runs {
+		select {
+		case <-runs[i]:
+		case <-hung[i]:
+			all = false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return all
 }
 
 // followLeases releases tasks when their leases end, and looks at what is mounted in the namespace
@@ -275,7 +298,7 @@ func (a *Agent) Health() error {
 }
 
 // Stop refuses new operations and ends the loop after the steps at work, but waits for them
-// no longer than ten seconds. It leaves every mount and every task as it is.
+// no longer than ten seconds, and not for those that hang already. It leaves every mount and every task as it is.
 func (a *Agent) Stop() {
 	a.mu.Lock()
 	a.stopping = true

@@ -6,8 +6,8 @@ import (
 	"tenon/agent/volume"
 )
 
-// maxMeasuring bounds how many volumes are measured at the same time: each is a walk through
-// all that is in it, and whoever may not have it shrunk shall not have it walked.
+// maxMeasuring bounds how many volumes of a disk are measured at the same time: each is a walk
+// through all that is in it, and whoever may not have it shrunk shall not have it walked.
 const maxMeasuring = 2
 
 // prepare completes a batch with what only the host knows. Volumes that are to become smaller
@@ -67,33 +67,60 @@ func (a *Agent) each(ops []volume.Operation, f func(volume.Operation) (volume.Op
 // measured says whether an operation is prepared by a walk through a volume: whether it makes
 // one smaller.
 func measured(s *volume.State, op volume.Operation) bool {
+	_, smaller := walked(s, op)
+	return smaller
+}
+
+// walked is the disk with the volume that an operation makes smaller.
+func walked(s *volume.State, op volume.Operation) (disk string, smaller bool) {
 	switch o := op.(type) {
 	case volume.Shrink:
-		return true
+		if o.Volume.Disk != nil {
+			disk = o.Volume.Disk.Source.Key()
+		}
+		return disk, true
 	case volume.Resize:
 		v, err := s.Find(o.Ref)
-		return err == nil && o.Size < v.Size
+		if err == nil && o.Size < v.Size {
+			return v.Disk, true
+		}
 	}
-	return false
+	return "", false
 }
 
 // measure has the host measure the volume that an operation makes smaller, when its turn
-// comes. Nobody held the volume in that version.
+// comes. Nobody held the volume in that version. Whoever gives up waiting leaves a walk that does
+// not end its turn.
 func (a *Agent) measure(ctx context.Context, op volume.Operation, version uint64) (volume.Operation, error) {
+	s := a.State()
+	disk, _ := walked(s, op)
+	done, err := a.measuring.take(ctx, disk)
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		op  volume.Operation
+		err error
+	}
+	found := make(chan result, 1)
+	go func() {
+		defer done()
+		op, err := a.kernel.Prepare(ctx, s, op)
+		found <- result{op, err}
+	}()
+	var r result
 	select {
-	case a.measuring <- struct{}{}:
+	case r = <-found:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	defer func() { <-a.measuring }()
-	op, err := a.kernel.Prepare(ctx, a.State(), op)
-	switch o := op.(type) {
+	switch o := r.op.(type) {
 	case volume.Shrink:
 		o.Measured = version
-		return o, err
+		return o, r.err
 	case volume.Resize:
 		o.Measured = version
-		return o, err
+		return o, r.err
 	}
-	return op, err
+	return r.op, r.err
 }

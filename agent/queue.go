@@ -54,7 +54,14 @@ type queue struct {
 	items   map[volume.Unit]*item  // those waiting, running or to be tried again; guarded by mu
 	ready   map[lane][]volume.Unit // guarded by mu
 	running map[lane]int           // guarded by mu
-	workers sync.WaitGroup
+	hangs   map[lane]*hang         // guarded by mu
+	workers sync.WaitGroup         // but those that hang
+}
+
+// hang is a lane of which somebody wants to know whether its disk answers.
+type hang struct {
+	slow  int           // units that have been at work for longer than that
+	begun chan struct{} // closed while there are any
 }
 
 type item struct {
@@ -67,7 +74,7 @@ type item struct {
 }
 
 func newQueue(ctx context.Context, run func(context.Context, volume.Unit) (bool, error)) *queue {
-	return &queue{ctx: ctx, run: run, late: func(volume.Unit) {}, items: map[volume.Unit]*item{}, ready: map[lane][]volume.Unit{}, running: map[lane]int{}}
+	return &queue{ctx: ctx, run: run, late: func(volume.Unit) {}, items: map[volume.Unit]*item{}, ready: map[lane][]volume.Unit{}, running: map[lane]int{}, hangs: map[lane]*hang{}}
 }
 
 // add queues a unit. The channel gets the result of a run that begins after this call;
@@ -92,7 +99,8 @@ func (q *queue) add(u volume.Unit, l lane) <-chan error {
 }
 
 // do is add and waiting for the result. Where nothing is in the way the unit is run by the
-// caller itself, which spares two changes of goroutine; ctx does not end a run.
+// caller itself, which spares two changes of goroutine; ctx does not end a run. So it is not for
+// units that touch a disk.
 func (q *queue) do(ctx context.Context, u volume.Unit, l lane) error {
 	it, mine := q.take(u, l)
 	if !mine {
@@ -103,7 +111,6 @@ func (q *queue) do(ctx context.Context, u volume.Unit, l lane) error {
 			return ctx.Err()
 		}
 	}
-	defer q.workers.Done()
 	return q.work(u, it, l, nil)
 }
 
@@ -152,11 +159,14 @@ func (q *queue) start(l lane) {
 	told := it.waiting
 	it.waiting = nil
 	q.running[l]++
-	q.workers.Go(func() { _ = q.work(u, it, l, told) }) // told has its error
+	q.workers.Add(1)
+	go func() { _ = q.work(u, it, l, told) }() // told has its error
 }
 
 // work runs a unit, tells the result to those who wait for it, and goes on in its lane.
 func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) (err error) {
+	leave := sync.OnceFunc(q.workers.Done)
+	defer leave()
 	again := true
 	defer func() { // also after a panic, which whoever called may survive
 		for _, done := range told {
@@ -172,11 +182,79 @@ func (q *queue) work(u volume.Unit, it *item, l lane, told []chan error) (err er
 	if err := q.ctx.Err(); err != nil {
 		return err
 	}
-	if l.class != laneEnd && l.class != laneRemove {
-		defer time.AfterFunc(slow, func() { q.late(u) }).Stop()
+	if l.class == laneEnd || l.class == laneRemove {
+		again, err = q.run(q.ctx, u)
+		return err
 	}
+	ended := q.watch(u, l, leave)
+	defer func() { again = ended() || again }()
 	again, err = q.run(q.ctx, u)
 	return err
+}
+
+// watch notices that a unit is slow, until it is told that the unit has ended, and then says
+// whether it was: it has to run once more, for what was told of it may have come after its end.
+// Nobody waits for one when the queue ends: it may never come back.
+func (q *queue) watch(u volume.Unit, l lane, leave func()) (ended func() (slow bool)) {
+	told := make(chan struct{})
+	timer := time.AfterFunc(slow, func() {
+		defer close(told)
+		q.late(u)
+		q.count(l, 1)
+		leave()
+	})
+	return func() bool {
+		if timer.Stop() {
+			return false
+		}
+		<-told
+		q.count(l, -1)
+		return true
+	}
+}
+
+// count adds to the slow units of a lane.
+func (q *queue) count(l lane, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h := q.hangOf(l)
+	h.slow += n
+	switch {
+	case n > 0 && h.slow == 1:
+		close(h.begun)
+	case n < 0 && h.slow == 0:
+		h.begun = make(chan struct{})
+	}
+}
+
+// hung gives a channel that is closed while a unit of a lane is slow, which is for those who
+// wait for units and could do without.
+func (q *queue) hung(l lane) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.hangOf(l).begun
+}
+
+// hangOf is what is known of a lane.
+//
+// Preconditions: q.mu is held.
+func (q *queue) hangOf(l lane) *hang {
+	h := q.hangs[l]
+	if h == nil {
+		h = &hang{begun: make(chan struct{})}
+		q.hangs[l] = h
+	}
+	return h
+}
+
+// aside runs f among the units, for those who wait for the end of the queue; not at all when that
+// has come.
+func (q *queue) aside(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ctx.Err() == nil {
+		q.workers.Go(f)
+	}
 }
 
 // turns shows that the queue can be worked on: its lock is free.
@@ -227,8 +305,8 @@ func backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// wait returns when nothing runs any more, or after a limit: a step on a disk that does not
-// answer never ends. The context has ended by then. It tells whether nothing runs.
+// wait returns when nothing runs any more but what is slow, or after a limit: a step on a disk
+// that does not answer never ends. The context has ended by then. It tells whether it came to that.
 func (q *queue) wait(limit time.Duration) bool {
 	q.turns() // who was let in before the context ended has been counted by now
 	idle := make(chan struct{})
@@ -249,6 +327,7 @@ func (q *queue) wait(limit time.Duration) bool {
 		for _, done := range it.waiting {
 			done <- q.ctx.Err()
 		}
+		it.waiting = nil
 	}
 	clear(q.items)
 	return true

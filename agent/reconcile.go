@@ -185,6 +185,9 @@ func (a *Agent) noteFailure(u volume.Unit, cause error) {
 	kind := volume.Kind(cause)
 	if kind == nil {
 		kind = volume.ErrFailed
+		if u.Kind != volume.DiskUnit {
+			a.enqueue(volume.UnitOfDisk(a.lane(u).disk)) // it may be the disk
+		}
 	}
 	if kind == volume.ErrLost && u.Kind == volume.AttachmentUnit {
 		a.enqueue(volume.UnitOfVolume(u.Volume)) // to be seen there, too
@@ -209,11 +212,19 @@ func (a *Agent) noteFault(u volume.Unit, kind error, reason string) bool {
 	return len(changes) > 0
 }
 
-// noteSlow shows that a unit has been at work for so long that its disk is to be looked at. It
-// is taken back when the unit comes to an end.
+// noteSlow shows that a unit has been at work for so long that its disk is to be looked at, and
+// of the disk itself, that nothing on it can be reached. It is taken back when the unit comes to
+// an end.
 func (a *Agent) noteSlow(u volume.Unit) {
 	a.log.Warn("a step takes long", "unit", u, "took", slow)
+	if u.Kind == volume.DiskUnit {
+		a.note(func(s *volume.State) []volume.Change {
+			return s.Silent(u.Disk, fmt.Sprintf("it has not answered for %s", slow), a.now())
+		})
+		return
+	}
 	a.noteFault(u, volume.ErrUnavailable, fmt.Sprintf("it has been at work for %s; its disk may not answer", slow))
+	a.enqueue(volume.UnitOfDisk(a.lane(u).disk))
 }
 
 // lane is where a unit waits for its turn.

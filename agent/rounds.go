@@ -54,12 +54,11 @@ func (a *Agent) round(ctx context.Context) {
 
 // lookAtDisks sees again what each file system does about sizes.
 func (a *Agent) lookAtDisks(ctx context.Context) {
-	var runs []<-chan error
+	var units []volume.Unit
 	for d := range a.State().Disks() {
-		u := volume.UnitOfDisk(d.Key)
-		runs = append(runs, a.queue.add(u, a.lane(u)))
+		units = append(units, volume.UnitOfDisk(d.Key))
 	}
-	_ = waitAll(ctx, runs) // what is wrong with a disk is its fault by now
+	a.see(ctx, units)
 }
 
 // restore has volumes held to their sizes that are not, though their file system could, a few
@@ -77,6 +76,6 @@ func (a *Agent) restore(ctx context.Context, used map[volume.UUID]Usage) {
 		if ctx.Err() != nil {
 			return
 		}
-		_ = a.runAll(ctx, some) // an error is the volume's fault by now, and it is tried again
+		a.see(ctx, some)
 	}
 }

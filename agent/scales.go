@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxWalks bounds how many volumes are walked through at the same time, one of each disk.
-	maxWalks = 2
+	// maxWalks bounds how many volumes of a disk are walked through at the same time.
+	maxWalks = 1
 	// restPart is how long a disk is left alone after its volumes were measured, as a multiple
 	// of the time that it took.
 	restPart = 10
@@ -20,7 +20,7 @@ const (
 // scales have what was found in volumes whose file system does not count, and say when a disk's
 // volumes are measured again. Nothing of it is stored.
 type scales struct {
-	walks chan struct{} // holds one for each walk
+	walks turns
 
 	mu   sync.Mutex
 	last map[volume.UUID]Usage // guarded by mu
@@ -29,7 +29,7 @@ type scales struct {
 }
 
 func newScales() *scales {
-	return &scales{walks: make(chan struct{}, maxWalks), last: map[volume.UUID]Usage{}, busy: map[string]bool{}, rest: map[string]time.Time{}}
+	return &scales{walks: newTurns(maxWalks), last: map[volume.UUID]Usage{}, busy: map[string]bool{}, rest: map[string]time.Time{}}
 }
 
 // add joins what was measured last of volumes, those that are named or all, to what file
@@ -101,7 +101,7 @@ func (a *Agent) measureDisks(ctx context.Context) {
 	}
 	for disk, some := range disks {
 		if some && a.scales.begin(disk, a.now()) {
-			a.work.Go(func() { a.measureDisk(ctx, disk) })
+			a.queue.aside(func() { a.measureDisk(ctx, disk) })
 		}
 	}
 }
@@ -126,12 +126,11 @@ func (a *Agent) measureNow(ctx context.Context, id volume.UUID) {
 	if !ok || !s.Measured(v) {
 		return
 	}
-	select {
-	case a.scales.walks <- struct{}{}:
-		defer func() { <-a.scales.walks }()
-	case <-ctx.Done():
+	done, err := a.scales.walks.take(ctx, v.Disk)
+	if err != nil {
 		return
 	}
+	defer done()
 	u, err := a.gauge.Measure(ctx, s, id)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, volume.ErrLost) && !errors.Is(err, volume.ErrUnavailable) {

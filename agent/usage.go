@@ -29,12 +29,13 @@ type Gauge interface {
 	// the task's cgroup.
 	Life(t *volume.Task) (Life, error)
 	// Usage is asked about volumes of s, or about all where it names none. Those that
-	// nothing counts for are left out. It costs a call or two for each volume.
+	// nothing counts for are left out, and those of a disk that does not answer. It costs a call or two for each volume.
 	Usage(ctx context.Context, s *volume.State, ids ...volume.UUID) (map[volume.UUID]Usage, error)
 	// Measure walks through a volume of s, at a cost that grows with what is in it.
 	Measure(ctx context.Context, s *volume.State, id volume.UUID) (Usage, error)
-	// Rooms gives the file systems of the disks of s that are there, by key: a call for each.
-	Rooms(s *volume.State) map[string]volume.Room
+	// Rooms gives the file systems of the disks of s that are there and answer, by key: a call
+	// for each.
+	Rooms(ctx context.Context, s *volume.State) map[string]volume.Room
 }
 
 // Life tells what holds a task at the moment; nothing where there is no Gauge.
@@ -56,14 +57,14 @@ func (a *Agent) Usage(ctx context.Context, ids ...volume.UUID) (map[volume.UUID]
 	used, err := a.gauge.Usage(ctx, s, ids...)
 	a.scales.add(s, used, ids)
 	if len(ids) == 0 && err == nil {
-		a.press(used)
+		a.press(ctx, used)
 	}
 	return used, err
 }
 
 // press notes which disks have too little room for what their volumes may still take.
-func (a *Agent) press(used map[volume.UUID]Usage) {
-	rooms := a.gauge.Rooms(a.State())
+func (a *Agent) press(ctx context.Context, used map[volume.UUID]Usage) {
+	rooms := a.gauge.Rooms(ctx, a.State())
 	took := func(id volume.UUID) (resource.Bytes, bool) { u, known := used[id]; return u.Bytes, known }
 	for _, c := range a.note(func(s *volume.State) []volume.Change { return volume.Press(s, rooms, took, a.now()) }) {
 		if p := c.Disk.Pressure; p != nil {

@@ -72,6 +72,9 @@ var differs = []cmp.Option{cmpopts.IgnoreFields(volume.SeenTask{}, "At")}
 // why is what is compared of why something can't be seen: the words are each kernel's own.
 const why = "for a reason"
 
+// someSize is what is compared of the size of a disk: that it is known.
+const someSize = 1
+
 func reduced(seen volume.Seen) volume.Seen {
 	for _, said := range []*string{&seen.Disk.Missing, &seen.Volume.Unavailable, &seen.Attachment.Unreachable} {
 		if *said != "" {
@@ -79,6 +82,9 @@ func reduced(seen volume.Seen) volume.Seen {
 		}
 	}
 	seen.Disk.Enforcement = wordless(seen.Disk.Enforcement)
+	if seen.Disk.Size = min(seen.Disk.Size, someSize); seen.Disk.Empty {
+		seen.Disk.Size = 0 // its directory may not have been made yet
+	}
 	return seen
 }
 
@@ -183,12 +189,15 @@ func (c *conformity) unit(kind volume.UnitKind) volume.Unit {
 	return (&volume.Attachment{Volume: theVolume, Task: theTask, Path: c.path}).Unit()
 }
 
-// sees holds what is seen of a unit to what has to be; of a disk that is the one that should be
-// there, to what it does about sizes, too.
+// sees holds what is seen of a unit to what has to be; of a disk that is there, to having a size,
+// and of the one that should be there, to what it does about those of volumes, too.
 func (c *conformity) sees(when string, kind volume.UnitKind, want volume.Seen) {
 	c.t.Helper()
 	if d, _ := c.s.Disk(""); want.Disk.Pool == d.Pool {
 		want.Disk.Enforcement = wordless(c.Enforcement)
+	}
+	if want.Disk.Pool != "" {
+		want.Disk.Size = someSize
 	}
 	got, err := c.Observe(c.t.Context(), c.s, c.unit(kind))
 	if err != nil {

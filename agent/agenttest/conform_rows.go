@@ -79,7 +79,7 @@ func (c *conformity) measures(when string, want error) {
 	if used, err := c.Usage(c.t.Context(), c.s, theVolume); len(used) > 0 || err != nil {
 		c.t.Errorf("%s, the usage of what has no project is %+v, %v", when, used, err)
 	}
-	if room, there := c.Rooms(c.s)[""]; there != (want != volume.ErrUnavailable) || room.Free > room.Size {
+	if room, there := c.Rooms(c.t.Context(), c.s)[""]; there != (want != volume.ErrUnavailable) || room.Free > room.Size {
 		c.t.Errorf("%s, the room of its disk is %+v", when, room)
 	}
 }

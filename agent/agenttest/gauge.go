@@ -52,7 +52,7 @@ func (g Gauge) Measure(ctx context.Context, s *volume.State, id volume.UUID) (ag
 }
 
 // Rooms are those of the disks that are there.
-func (g Gauge) Rooms(*volume.State) map[string]volume.Room {
+func (g Gauge) Rooms(context.Context, *volume.State) map[string]volume.Room {
 	g.Lock()
 	defer g.Unlock()
 	rooms := map[string]volume.Room{}

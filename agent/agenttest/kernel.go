@@ -8,6 +8,7 @@
 package agenttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,16 +207,19 @@ func (k *Kernel) seeDisk(s *volume.State, key string) volume.SeenDisk {
 	case p == nil || !known:
 		return volume.SeenDisk{Missing: "it is not configured"}
 	case p.open:
-		return volume.SeenDisk{Pool: d.Pool, Enforcement: p.Enforcement}
+		return volume.SeenDisk{Pool: d.Pool, Enforcement: p.Enforcement, Size: p.size()}
 	case p.Missing:
 		return volume.SeenDisk{Missing: "the disk is not there"}
 	}
 	if p.open = p.UUID == d.Pool; p.open {
-		return volume.SeenDisk{Pool: p.UUID, Enforcement: p.Enforcement}
+		return volume.SeenDisk{Pool: p.UUID, Enforcement: p.Enforcement, Size: p.size()}
 	}
 	empty := p.UUID == "" && len(p.Incoming)+len(p.Live)+len(p.Trash) == 0
-	return volume.SeenDisk{Empty: empty, Pool: p.UUID}
+	return volume.SeenDisk{Empty: empty, Pool: p.UUID, Size: p.size()}
 }
+
+// size is what the disk offers; of a file system that no test has made it is whatever.
+func (p *Pool) size() resource.Bytes { return cmp.Or(p.Room.Size, 1024*resource.MiB) }
 
 // has says whether the agent that runs has the pool of a disk.
 func (k *Kernel) has(disk string) bool {

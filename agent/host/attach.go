@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"tenon/agent/volume"
+	"tenon/mount"
 )
 
 // prepareAttach says how an attachment is made, in whose mount namespace, and with which sandbox
@@ -198,7 +199,7 @@ func (h *Host) finds(ctx context.Context, s *volume.State, task, ref, at string)
 
 // has says whether a process has the mount of an attachment at its place.
 func (h *Host) has(ctx context.Context, s *volume.State, t *volume.Task, a *volume.Attachment, p volume.Process) bool {
-	want, err := h.identity(s, a.Volume)
+	want, err := askOf(ctx, h, s, a.Volume, func() (mount.Identity, error) { return h.identity(s, a.Volume) })
 	if err != nil {
 		return false
 	}

@@ -202,7 +202,7 @@ func (h *Host) Prepare(ctx context.Context, s *volume.State, op volume.Operation
 		o.In, err = h.finds(ctx, s, o.Task, o.Volume, o.Path)
 		return o, err
 	case volume.Create:
-		return h.prepareCreate(s, o)
+		return h.prepareCreate(ctx, s, o)
 	case volume.Launch:
 		return o, h.prepareTask(&o.Sandbox, &o.Own, o.Task)
 	case volume.Shrink:

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,12 +63,14 @@ func (h *Host) deviceOf(key string) (cgroup.Device, error) {
 	if !ok {
 		return cgroup.Device{}, &volume.Error{Kind: volume.ErrUnavailable, Message: "disk " + volume.DiskName(key) + " is not configured"}
 	}
-	dir, err := mount.OpenDir(d.dir)
-	if err != nil {
-		return cgroup.Device{}, fmt.Errorf("device of disk %s: %w", volume.DiskName(key), err)
-	}
-	defer dir.Close()
-	device, err := cgroup.DeviceOf(dir)
+	device, err := ask(context.Background(), d, func() (cgroup.Device, error) {
+		dir, err := mount.OpenDir(d.dir)
+		if err != nil {
+			return cgroup.Device{}, fmt.Errorf("device of disk %s: %w", volume.DiskName(key), err)
+		}
+		defer dir.Close()
+		return cgroup.DeviceOf(dir)
+	})
 	if errors.Is(err, cgroup.ErrUnsupported) {
 		return device, &volume.Error{Kind: volume.ErrInvalid, Cause: err,
 			Message: fmt.Sprintf("disk %s can have no limits of input and output: %v", volume.DiskName(key), err)}

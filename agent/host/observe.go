@@ -150,6 +150,9 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	if !ok {
 		return volume.SeenAttachment{Unreachable: "its task is not there"}, nil
 	}
+	if v, known := s.Volume(a.Volume); known && h.disks[v.Disk].mute() {
+		return volume.SeenAttachment{Unreachable: h.disks[v.Disk].silence().Error()}, nil
+	}
 	sb, err := h.sandbox(t.Sandbox)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, sandbox.ErrNotDirectory):
@@ -178,6 +181,12 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 	seen.Mounted = err == nil && point.Identity == want || err != nil && a.Gone
 	seen.Foreign = !seen.Mounted
 	seen.ReadOnly = point.ReadOnly
+	if seen.Foreign && left(point, a.Volume) {
+		if !a.Gone && a.Via == volume.ByPath {
+			return volume.SeenAttachment{Unreachable: "what is mounted there is of a file system that is gone or was mounted again; detach it, and attach it again"}, nil
+		}
+		seen.Mounted, seen.Foreign = true, false
+	}
 	if seen.Mounted {
 		h.sawAt(a, point.MountID)
 	}
@@ -185,6 +194,13 @@ func (h *Host) seeAttachment(s *volume.State, a *volume.Attachment) (seen volume
 		return volume.SeenAttachment{Unreachable: "something is mounted on top of it or in its place; it is still mounted"}, nil
 	}
 	return seen, nil
+}
+
+// left says whether what is mounted at a point is a volume's, of a file system that has been
+// replaced by another with the same volume.
+func left(point mount.Point, id volume.UUID) bool {
+	m, err := mount.Find(point.MountID)
+	return err == nil && shows(m, id)
 }
 
 // seeCovered is for a target that a mount of somebody else's is on the way to: the volume is

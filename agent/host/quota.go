@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,9 @@ import (
 type limits struct {
 	quota  *quota.Quota
 	status atomic.Pointer[quota.Status] // when it was looked at last: they are switched on and off meanwhile
-	cursor uint32                       // where the next project is looked for; guarded by the disk's mu
+
+	mu     sync.Mutex // held by one that looks for a project, which the disk may keep waiting
+	cursor uint32     // where the next one is looked for; guarded by mu
 }
 
 // openLimits looks at a file system.
@@ -56,7 +59,7 @@ func (l *limits) enforces() bool { return l != nil && l.status.Load().Enforcemen
 
 // prepareCreate finds a project for a volume, where its disk has such things. A disk that
 // could enforce limits and does not gives one too: they are enforced when it is told to.
-func (h *Host) prepareCreate(s *volume.State, o volume.Create) (volume.Create, error) {
+func (h *Host) prepareCreate(ctx context.Context, s *volume.State, o volume.Create) (volume.Create, error) {
 	var source *resource.Source
 	if o.Volume.Disk != nil {
 		source = o.Volume.Disk.Source
@@ -66,26 +69,30 @@ func (h *Host) prepareCreate(s *volume.State, o volume.Create) (volume.Create, e
 	if !ok || d.mount || h.projects == (quota.Range{}) {
 		return o, nil // a MOUNT disk is limited by its own size
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.limits == nil {
+	l := d.now().limits
+	if l == nil {
 		return o, nil
 	}
-	project, found, err := d.limits.free(h.projects, func(id uint32) bool { return s.ProjectUsed(key, id) })
+	project, err := ask(ctx, d, func() (uint32, error) {
+		return l.free(h.projects, func(id uint32) bool { return s.ProjectUsed(key, id) })
+	})
 	if err != nil {
 		return o, err
 	}
-	if !found && d.limits.enforces() {
+	if project == 0 && l.enforces() {
 		return o, &volume.Error{Kind: volume.ErrInsufficient, Message: fmt.Sprintf("disk %s has no project of %s left to limit a volume by; "+
 			"configure a larger project_range", volume.DiskName(key), h.projects)}
 	}
-	o.Project, d.limits.cursor = project, project+1
+	o.Project = project
 	return o, nil
 }
 
-// free finds a project that is no volume's, and that nobody else uses either: nothing is
-// in it, and it has no limit. What has no limits does not know who else uses it.
-func (l *limits) free(r quota.Range, ours func(id uint32) bool) (project uint32, found bool, err error) {
+// free finds a project that is no volume's, that was not found a moment ago, and that nobody
+// else uses either: nothing is in it, and it has no limit; 0 where there is none left. What has no
+// limits does not know who else uses it.
+func (l *limits) free(r quota.Range, ours func(id uint32) bool) (project uint32, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	taken := func(id uint32) bool {
 		if ours(id) || err != nil || !l.enforces() {
 			return ours(id)
@@ -94,8 +101,9 @@ func (l *limits) free(r quota.Range, ours func(id uint32) bool) (project uint32,
 		used, err = l.quota.List(quota.Range{First: id, Last: id})
 		return len(used) > 0
 	}
-	project, found = r.Next(l.cursor, taken)
-	return project, found, ignoreOff(err)
+	project, _ = r.Next(l.cursor, taken)
+	l.cursor = project + 1
+	return project, ignoreOff(err)
 }
 
 // limit has the file system hold a volume to its size. Where it does not enforce limits
@@ -192,7 +200,5 @@ func (h *Host) limitsOf(v *volume.Volume) *limits {
 	if !ok {
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.limits
+	return d.now().limits
 }

@@ -1,12 +1,13 @@
-package host_test
+package host
 
 import (
+	"log/slog"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
-	"tenon/agent/host"
+	"golang.org/x/sys/unix"
+
 	"tenon/agent/resource"
 	"tenon/mount/mounttest"
 )
@@ -14,21 +15,23 @@ import (
 func TestAMountDiskOffersTheWholeFileSystemAndNothingWhileItIsNotMounted(t *testing.T) {
 	mounttest.RequireMounts(t)
 	dir := t.TempDir()
-	if size, err := host.WholeSize(dir); err == nil || !strings.Contains(err.Error(), "nothing is mounted at "+dir) {
-		t.Errorf("before it is mounted: %s, %v; want an error that says so", size, err)
+	d := &disk{dir: dir, mount: true, log: slog.New(slog.DiscardHandler)}
+	if seen := d.see(right); seen.Size != 0 || !strings.Contains(seen.Missing, "nothing is mounted at "+dir) {
+		t.Errorf("before it is mounted: %+v; want a reason that says so", seen)
 	}
-	if err := syscall.Mount("tenon", dir, "tmpfs", 0, "size=16m"); err != nil {
+	if err := unix.Mount("tenon", dir, "tmpfs", 0, "size=16m"); err != nil {
 		t.Fatal(os.NewSyscallError("mount", err))
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
+		if err := unix.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
 	})
-	if size, err := host.WholeSize(dir); err != nil || size != 16*resource.MiB {
-		t.Errorf("WholeSize = %s, %v; want all 16 MiB", size, err)
+	if seen := d.see(right); seen.Size != 16*resource.MiB || !seen.Empty {
+		t.Errorf("a MOUNT disk of 16 MiB: %+v", seen)
 	}
-	if size, err := host.OfferedSize(dir); err != nil || size != 8*resource.MiB {
-		t.Errorf("OfferedSize = %s, %v; want half of it", size, err)
+	d.mount = false
+	if seen := d.see(right); seen.Size != 8*resource.MiB {
+		t.Errorf("a PATH disk of 16 MiB: %+v; want half of it", seen)
 	}
 }

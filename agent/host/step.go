@@ -241,12 +241,14 @@ func (h *Host) clone(s *volume.State, a *volume.Attachment) (*mount.Tree, mount.
 }
 
 // Hand makes a detached mount of an attachment's volume.
-func (h *Host) Hand(_ context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
-	tree, _, err := h.clone(s, a)
-	if err != nil {
-		return nil, err
-	}
-	return tree.File(), nil
+func (h *Host) Hand(ctx context.Context, s *volume.State, a *volume.Attachment) (*os.File, error) {
+	return askOf(ctx, h, s, a.Volume, func() (*os.File, error) {
+		tree, _, err := h.clone(s, a)
+		if err != nil {
+			return nil, err
+		}
+		return tree.File(), nil
+	})
 }
 
 // detach unmounts what the plan has just seen to be ours, wherever it is by now.

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,74 +23,42 @@ func Boot() (string, error) {
 	return strings.TrimSpace(string(id)), err
 }
 
-// OfferedSize is how much of a file system is offered where the configuration does not
-// say: all but 5 GB, or half of one below 10 GB (spec.md 1.10). The directory, or the
-// nearest one above it that exists, says which file system.
-func OfferedSize(dir string) (resource.Bytes, error) {
-	f, err := mount.OpenDir(dir)
-	if errors.Is(err, fs.ErrNotExist) && dir != "/" {
-		return OfferedSize(filepath.Dir(dir))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("size of the disk: %w", err)
-	}
-	defer f.Close()
-	total, err := sizeOf(f)
-	return offered(total), err
-}
-
-// WholeSize is the size of the file system that is mounted at dir: what a MOUNT disk
-// offers, all of it to one volume. Where nothing is mounted it is an error.
-func WholeSize(dir string) (resource.Bytes, error) {
-	f, err := mount.OpenDir(dir)
-	if err != nil {
-		return 0, fmt.Errorf("size of the disk: %w", err)
-	}
-	defer f.Close()
-	if err := (&disk{dir: dir, mount: true}).checkMount(f); err != nil {
-		return 0, err
-	}
-	return sizeOf(f)
-}
-
-// sizeOf is the size of the file system that a directory is on.
-func sizeOf(dir *os.File) (resource.Bytes, error) {
-	p, err := pool.Open(dir)
-	if err != nil {
-		return 0, err
-	}
-	defer p.Close()
-	space, err := p.Space()
-	return space.Total, err
-}
-
 // Look sees what file system the directory of a disk is on, or that of the root disk will be,
-// and which pool is there. What can't be seen is empty.
+// and which pool is there. What can't be seen, or does not answer in time, is empty.
 func Look(dir string, root bool) volume.FileSystem {
+	on, _ := ask(context.Background(), &disk{dir: dir}, func() (volume.FileSystem, error) { return look(dir, root) })
+	return on
+}
+
+func look(dir string, root bool) (on volume.FileSystem, err error) {
 	f, err := mount.OpenDir(dir)
 	for at := dir; errors.Is(err, fs.ErrNotExist) && root && at != "/"; {
 		at = filepath.Dir(at)
 		f, err = mount.OpenDir(at)
 	}
 	if err != nil {
-		return volume.FileSystem{}
+		return on, err
 	}
 	defer f.Close()
-	size, err := sizeOf(f)
+	p, err := pool.Open(f)
+	if err != nil {
+		return on, err
+	}
+	defer p.Close()
+	space, err := p.Space()
 	device, err2 := deviceOf(f)
-	if errors.Join(err, err2) != nil {
-		return volume.FileSystem{}
+	if err := errors.Join(err, err2); err != nil {
+		return on, err
 	}
-	on := volume.FileSystem{ID: strconv.FormatUint(device, 10), Size: size}
-	if p, err := pool.Open(f); err == nil {
-		defer p.Close()
-		if found, err := p.Identify(); err == nil {
-			on.Pool = found.UUID
-		}
+	on = volume.FileSystem{ID: strconv.FormatUint(device, 10), Size: space.Total}
+	if found, err := p.Identify(); err == nil {
+		on.Pool = found.UUID
 	}
-	return on
+	return on, nil
 }
 
+// offered is how much of a file system is offered where the configuration does not say: all
+// but 5 GB, or half of one below 10 GB (spec.md 1.10).
 func offered(total resource.Bytes) resource.Bytes {
 	const gib = 1024 * resource.MiB
 	if total >= 10*gib {

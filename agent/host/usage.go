@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 
 	"tenon/agent"
@@ -16,67 +17,74 @@ import (
 
 // Usage tells what volumes take, as far as the file systems count it: with a call for each
 // volume that is named, or one for each that a disk has. On btrfs it is as of its last
-// commit (quota.Usage).
+// commit (quota.Usage). Volumes of a disk that does not answer are left out.
 func (h *Host) Usage(ctx context.Context, s *volume.State, ids ...volume.UUID) (map[volume.UUID]agent.Usage, error) {
+	byDisk := map[string][]*volume.Volume{}
+	add := func(v *volume.Volume) { byDisk[v.Disk] = append(byDisk[v.Disk], v) }
+	for _, id := range ids {
+		if v, ok := s.Volume(id); ok {
+			add(v)
+		}
+	}
 	if len(ids) == 0 {
-		return h.usageOfAll(ctx, s)
+		for v := range s.Volumes(volume.Name{}) {
+			add(v)
+		}
 	}
 	all := map[volume.UUID]agent.Usage{}
-	for _, id := range ids {
-		v, ok := s.Volume(id)
+	for key, volumes := range byDisk {
+		d, ok := h.disks[key]
 		if !ok {
 			continue
 		}
-		if u, whole := h.whole(s, v); whole {
-			all[id] = u
-			continue
+		some, err := ask(ctx, d, func() (map[volume.UUID]agent.Usage, error) { return h.usageOn(d, s, volumes, len(ids) == 0) })
+		if ctx.Err() != nil {
+			return all, ctx.Err()
 		}
-		l := h.limitsOf(v)
-		if v.Project == 0 || !l.enforces() {
-			continue
+		if err != nil && !errors.Is(err, volume.ErrUnavailable) { // of which the disk's fault tells
+			h.log.Warn("what volumes take not known", "disk", volume.DiskName(key), "err", err)
 		}
-		u, err := l.quota.Usage(v.Project)
-		if err := errors.Join(ctx.Err(), ignoreOff(err)); err != nil {
-			return all, err
-		}
-		if err == nil {
-			all[id] = l.usageOf(v, u)
-		}
+		maps.Copy(all, some)
 	}
 	return all, nil
 }
 
-// usageOfAll lists the projects of each disk, and says whose they are.
-func (h *Host) usageOfAll(ctx context.Context, s *volume.State) (map[volume.UUID]agent.Usage, error) {
-	all := map[volume.UUID]agent.Usage{}
-	used := map[string]map[uint32]quota.Usage{}
-	for v := range s.Volumes(volume.Name{}) {
-		if u, whole := h.whole(s, v); whole {
-			all[v.UUID] = u
-			continue
+// usageOn tells what volumes of a disk take, with a call for each, or one for all that there are.
+func (h *Host) usageOn(d *disk, s *volume.State, volumes []*volume.Volume, every bool) (map[volume.UUID]agent.Usage, error) {
+	some := map[volume.UUID]agent.Usage{}
+	l := d.now().limits
+	var used map[uint32]quota.Usage
+	if every && l.enforces() {
+		entries, err := l.quota.List(h.projects)
+		if err := ignoreOff(err); err != nil {
+			return nil, err
 		}
-		l := h.limitsOf(v)
-		if v.Project == 0 || !l.enforces() {
-			continue
-		}
-		if _, listed := used[v.Disk]; !listed {
-			entries, err := l.quota.List(h.projects)
-			if err := errors.Join(ctx.Err(), ignoreOff(err)); err != nil {
-				return all, err
+		used = byProject(entries)
+	}
+	for _, v := range volumes {
+		switch {
+		case d.mount:
+			if u, known := h.whole(s, v); known {
+				some[v.UUID] = u
 			}
-			used[v.Disk] = byProject(entries)
+		case v.Project == 0 || !l.enforces():
+		case every:
+			some[v.UUID] = l.usageOf(v, used[v.Project]) // one that is not listed has nothing, no limit either
+		default:
+			u, err := l.quota.Usage(v.Project)
+			if err := ignoreOff(err); err != nil {
+				return nil, err
+			}
+			if err == nil {
+				some[v.UUID] = l.usageOf(v, u)
+			}
 		}
-		all[v.UUID] = l.usageOf(v, used[v.Disk][v.Project]) // one that is not listed has nothing, no limit either
 	}
-	return all, nil
+	return some, nil
 }
 
-// whole is what is taken of a file system that is one volume's as a whole, if it is such a one
-// and there.
+// whole is what is taken of a file system that is one volume's as a whole, if it is there.
 func (h *Host) whole(s *volume.State, v *volume.Volume) (agent.Usage, bool) {
-	if d, ok := h.disks[v.Disk]; !ok || !d.mount {
-		return agent.Usage{}, false
-	}
 	p, err := h.poolOf(s, v)
 	if err != nil {
 		return agent.Usage{}, false
@@ -115,7 +123,7 @@ func (h *Host) Measure(ctx context.Context, s *volume.State, id volume.UUID) (ag
 }
 
 // Rooms asks each file system how much room it has.
-func (h *Host) Rooms(s *volume.State) map[string]volume.Room {
+func (h *Host) Rooms(ctx context.Context, s *volume.State) map[string]volume.Room {
 	rooms := map[string]volume.Room{}
 	for key, d := range h.disks {
 		want, known := s.Disk(key)
@@ -127,9 +135,11 @@ func (h *Host) Rooms(s *volume.State) map[string]volume.Room {
 			continue // it is away
 		}
 		fs := d.fileSystem()
-		space, err := p.Space()
+		space, err := ask(ctx, d, p.Space)
 		if err != nil {
-			h.log.Warn("room of a disk not known", "disk", volume.DiskName(key), "err", err)
+			if !errors.Is(err, volume.ErrUnavailable) {
+				h.log.Warn("room of a disk not known", "disk", volume.DiskName(key), "err", err)
+			}
 			continue
 		}
 		rooms[key] = volume.Room{FileSystem: fs, Size: space.Total, Free: space.Available}
