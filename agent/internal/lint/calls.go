@@ -47,6 +47,7 @@ func checkSleeping(t *Tree) (found []Finding) {
 // skippers are the files and packages whose helpers may skip a test.
 var skippers = map[string]string{
 	"agent/host/io_test.go":           "requireIO: a controller of input and output, and a disk",
+	"cmd/tenon/fuse_test.go":          "mountFuse: /dev/fuse",
 	"agent/master/mastertest/etcd.go": "StartEtcd: the server of etcd",
 	"agent/pool/power_test.go":        "newDisk: mkfs and loop devices",
 	"isolator/cgroup/io_test.go":      "onDisk, limiting: a disk, a controller of input and output",
