@@ -55,7 +55,7 @@ type Host struct {
 	watched   map[string]lease.Lease     // by task, what leases watches; guarded by mu
 	spaces    map[space]*mount.Namespace // of the processes that attachments name; guarded by mu
 	seenAt    map[volume.Unit]uint64     // mounts that were seen at their targets; guarded by mu
-	strays    []mount.Info               // mounts of volumes that were nowhere near, at the start; guarded by mu
+	strays    []stray                    // guarded by mu
 	leftover  []volume.Leftover          // sandboxes of earlier boots that were there at the start, and may be still; guarded by mu
 	start     sync.Once                  // guards the look around at the start
 	published map[volume.UUID]bool       // being made, and durably in live/; guarded by mu

@@ -483,37 +483,45 @@ func TestAMountOfAVolumeThatIsLostGoesWithItsTask(t *testing.T) {
 	}
 }
 
-// After a restart nobody knows any more whose the mounts are that were moved.
-func TestAMountThatWasMovedIsNotTakenForAnotherVolumes(t *testing.T) {
-	dir := directory(t)
-	n := start(t, dir)
-	n.reserve(t)
-	sandbox := func(task string) string { return filepath.Join(dir, "sandboxes", task) }
-	for _, task := range []string{"first", "second"} {
-		n.create(t, task, true)
-		op := use(task, task, "a/b", resource.RW)
-		op.Sandbox = sandbox(task)
-		if err := os.Mkdir(op.Sandbox, 0o777); err != nil {
-			t.Fatal(err)
+// After a restart nobody knows any more whose the mounts are that were moved: neither of which
+// volume, nor, of a shared one, of which task.
+func TestAMountThatWasMovedIsNotTakenForAnother(t *testing.T) {
+	for _, volumes := range [][2]string{{"first", "second"}, {"shared", "shared"}} {
+		dir := directory(t)
+		n := start(t, dir)
+		n.reserve(t)
+		for _, name := range slices.Compact(slices.Clone(volumes[:])) {
+			n.create(t, name, true)
 		}
-		n.must(t, op)
-		if err := os.Rename(filepath.Join(op.Sandbox, "a"), filepath.Join(op.Sandbox, "z")); err != nil {
-			t.Fatal(err)
+		sandbox := func(task string) string { return filepath.Join(dir, "sandboxes", task) }
+		for i, task := range []string{"a", "b"} {
+			op := use(task, volumes[i], "a/b", resource.RW)
+			op.Sandbox = sandbox(task)
+			if err := os.Mkdir(op.Sandbox, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			n.must(t, op)
+			if err := os.Rename(filepath.Join(op.Sandbox, "a"), filepath.Join(op.Sandbox, "z")); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	n.stop()
-	n = start(t, dir)
-	n.must(t, volume.Release{Task: "second"})
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for task, want := range map[string]bool{"first": true, "second": false} {
-		if got := strings.Contains(string(table), sandbox(task)+"/z/b "); got != want {
-			t.Errorf("the mount of the %s task is there: %t, want %t", task, got, want)
+		n.stop()
+		n = start(t, dir)
+		for i, task := range []string{"b", "a"} {
+			n.must(t, volume.Release{Task: task})
+			table, err := os.ReadFile("/proc/self/mountinfo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for other, want := range map[string]bool{"a": i == 0, "b": false} {
+				if got := strings.Contains(string(table), sandbox(other)+"/z/b "); got != want {
+					t.Errorf("%v: after %s is released the mount of %s is there: %t, want %t", volumes, task, other, got, want)
+				}
+			}
 		}
+		n.must(t, volume.Destroy{Ref: "web/" + volumes[1]})
+		n.stop()
 	}
-	n.must(t, volume.Release{Task: "first"}, volume.Destroy{Ref: "web/second"})
 }
 
 func TestAMountIsFoundWhereATaskHasMovedIt(t *testing.T) {

@@ -19,12 +19,30 @@ func (h *Host) lookAround(s *volume.State) {
 		h.log.Warn("mount table not read; mounts that were moved are not found", "err", err)
 		return
 	}
+	var own []stray
 	for _, m := range strays {
 		h.log.Warn("a volume is mounted where no attachment is", "path", m.Point)
+		own = append(own, stray{m, holderAt(s, m)})
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.strays = append(h.strays, strays...)
+	h.strays = append(h.strays, own...)
+}
+
+// stray is a mount of a volume that was not at the target of an attachment when the agent started.
+type stray struct {
+	mount.Info
+	holder string // the task in whose sandbox it was, if that holds the volume
+}
+
+// holderAt is the holder of a mount's volume in whose sandbox the mount is, or "".
+func holderAt(s *volume.State, m mount.Info) string {
+	for a := range s.AttachmentsOf(volumeOf(m)) {
+		if t, ok := s.Task(a.Task); ok && t.Sandbox != "" && strings.HasPrefix(m.Point, t.Sandbox+"/") {
+			return t.ID
+		}
+	}
+	return ""
 }
 
 // strayMounts are mounts of volumes beneath the sandbox roots that are not at the target of
@@ -119,7 +137,7 @@ func (h *Host) unseen(a *volume.Attachment) {
 // moved finds the mount of an attachment that is not to be seen at its target: a directory
 // above it was renamed, the sandbox itself perhaps, or something lies on top of it. It looks
 // at that one mount, or, for an attachment that was not seen since the start, at those that
-// were strays then: in the task's sandbox, or anywhere for one that is to go.
+// were strays then: in the task's sandbox, or, for one that is to go, in no other holder's.
 func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 	h.mu.Lock()
 	id, known := h.seenAt[a.Unit()]
@@ -128,16 +146,15 @@ func (h *Host) moved(t *volume.Task, a *volume.Attachment) (mount.Info, bool) {
 		ids = append(ids, id)
 	} else if a.Via != volume.Claimed || a.Gone { // a claim has none but the one it was seen with
 		for _, m := range h.strays {
-			ids = append(ids, m.ID)
+			if m.holder == t.ID || a.Gone && m.holder == "" {
+				ids = append(ids, m.ID)
+			}
 		}
 	}
 	h.mu.Unlock()
 	for _, id := range ids {
 		m, err := mount.Find(id)
-		if err != nil || !shows(m, a.Volume) {
-			continue // gone, or its number is another's by now
-		}
-		if known || a.Gone || strings.HasPrefix(m.Point, t.Sandbox+"/") {
+		if err == nil && shows(m, a.Volume) { // or it is gone, or its number is another's by now
 			return m, true
 		}
 	}
