@@ -12,6 +12,7 @@ func (w *world) meet(e event) (leave func()) {
 	w.k.Lock()
 	defer w.k.Unlock()
 	p, s := w.k.Pools[""], w.agent.State()
+	w.last = s // if no agent is left in the end
 	undo := func() {}
 	switch v, _ := s.Find(e.ref()); {
 	case e.gone == 1:

@@ -460,7 +460,9 @@ func (h *history) checkOperations() error {
 		}
 		if o.State != OperationPending {
 			h.ends[o.ID] = o.State
-		} else if o.left() == 0 || o.With != "" || !h.waiting(o) {
+		} else if first := h.n.s.batchOf(o)[0]; first.With != "" {
+			return fmt.Errorf("operation %s ends with %s, which is not at work", o.ID, first.With)
+		} else if !slices.ContainsFunc(h.n.s.batchOf(o), h.waiting) {
 			return fmt.Errorf("operation %s waits for nothing: %+v", o.ID, o)
 		}
 	}
@@ -483,6 +485,8 @@ func (h *history) waiting(o *OperationStatus) bool {
 		v, _ := h.n.s.Volume(t.Volume)
 		task, known := h.n.s.Task(t.Task)
 		switch a, ok := h.n.s.Attachment(t.Unit()); {
+		case t.Done:
+			return false
 		case t.Path != "":
 			return ok && h.w.mounts[h.w.target(h.n.s, a)].volume != t.Volume
 		case t.Task != "":
