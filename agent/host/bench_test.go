@@ -21,6 +21,7 @@ import (
 	"tenon/agent/volume"
 	"tenon/agent/wire"
 	"tenon/checkpoint"
+	"tenon/isolator/quota"
 	"tenon/mount/mounttest"
 )
 
@@ -47,7 +48,9 @@ func benchNode(b *testing.B) (*agent.Agent, string) {
 	sandboxes := filepath.Join(dir, "sandboxes")
 	must(b, os.Mkdir(sandboxes, 0o711))
 	must(b, unix.Mount("sandboxes", sandboxes, "tmpfs", 0, "mode=0711"))
-	h, err := host.Open(options(dir))
+	o := options(dir)
+	o.Projects = quota.Range{First: 1 << 20, Last: 1 << 21} // for more than the callers ask for at the same time
+	h, err := host.Open(o)
 	if err != nil {
 		b.Fatal(err)
 	}
