@@ -15,7 +15,8 @@ type class uint8
 
 const (
 	laneDisk   class = iota
-	laneTask         // tasks and attachments: mounts, at most as many as still gain from each other
+	laneTask         // tasks that are there; they are on no disk
+	laneMount        // attachments: at most as many as still gain from each other
 	laneEnd          // tasks that end: their sandboxes may be large, their processes slow to go
 	laneMake         // volumes: enough to share the flushes of their directories
 	laneRemove       // destroyed volumes: deleting gains little from threads
@@ -30,7 +31,7 @@ type lane struct {
 }
 
 // width is how many units of each lane run at once.
-var width = [classes]int{laneDisk: 4, laneTask: 16, laneEnd: 8, laneMake: 64, laneRemove: 2}
+var width = [classes]int{laneDisk: 4, laneTask: 16, laneMount: 16, laneEnd: 8, laneMake: 64, laneRemove: 2}
 
 // slow is how long a unit is at work before somebody is told. The ends of tasks and the removal
 // of data may take long; nothing else does on a disk that answers.
@@ -145,11 +146,12 @@ func (q *queue) enqueue(u volume.Unit, it *item) {
 	q.start(it.lane)
 }
 
-// start runs the next unit of a lane if there is room.
+// start runs the next unit of a lane if there is room. When the queue has ended none is run: who
+// waits for it is told at the end of wait, which counts no more workers than there were.
 //
 // Preconditions: q.mu is held.
 func (q *queue) start(l lane) {
-	if q.running[l] >= width[l.class] || len(q.ready[l]) == 0 {
+	if q.ctx.Err() != nil || q.running[l] >= width[l.class] || len(q.ready[l]) == 0 {
 		return
 	}
 	u := q.ready[l][0]
@@ -313,10 +315,11 @@ func (q *queue) wait(limit time.Duration) bool {
 	go func() { q.workers.Wait(); close(idle) }()
 	end := time.NewTimer(limit)
 	defer end.Stop()
+	var ended bool
 	select {
 	case <-idle:
+		ended = true
 	case <-end.C:
-		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -330,5 +333,5 @@ func (q *queue) wait(limit time.Duration) bool {
 		it.waiting = nil
 	}
 	clear(q.items)
-	return true
+	return ended
 }
