@@ -190,7 +190,7 @@ func stageOf(s *volume.State, u volume.Unit) int {
 
 func (a *Agent) runAll(ctx context.Context, units []volume.Unit) error {
 	if len(units) == 1 {
-		if l := a.lane(units[0]); units[0].Kind == volume.TaskUnit && l.class == laneTask {
+		if l := a.lane(units[0]); l.class == laneTask {
 			return a.queue.do(ctx, units[0], l)
 		}
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -133,4 +134,40 @@ func TestTurnsThatADiskKeepsAreNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+// A task is on no disk: neither its begin nor its end waits for the root disk, whose key is that
+// of no disk, too.
+func TestTasksDoNotWaitForMountsOnTheRootDisk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		answer := make(chan struct{})
+		s := volume.Empty().With(volume.Change{Disk: &volume.Disk{}}, volume.Change{Task: &volume.Task{ID: "begins"}},
+			volume.Change{Task: &volume.Task{ID: "ends", Releasing: true}}, volume.Change{Volume: &volume.Volume{UUID: "v", Phase: volume.Ready}})
+		a := &Agent{}
+		a.current.Store(s)
+		a.queue = newQueue(ctx, func(_ context.Context, u volume.Unit) (bool, error) {
+			if u.Kind == volume.AttachmentUnit {
+				<-answer
+			}
+			return false, nil
+		})
+		for i := range 4 * width[laneMount] {
+			a.enqueue((&volume.Attachment{Volume: "v", Task: "other", Path: fmt.Sprint(i)}).Unit())
+		}
+		began := time.Now()
+		if err := a.runAll(ctx, []volume.Unit{volume.UnitOfTask("begins")}); err != nil {
+			t.Error(err)
+		}
+		if err := a.runAll(ctx, []volume.Unit{volume.UnitOfTask("begins"), volume.UnitOfTask("ends")}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("tasks wait for %s", took)
+		}
+		cancel()
+		close(answer)
+		a.queue.wait(time.Hour)
+	})
 }

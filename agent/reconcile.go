@@ -241,8 +241,10 @@ func (a *Agent) lane(u volume.Unit) lane {
 		return lane{laneDisk, disk}
 	case u.Kind == volume.TaskUnit && task && (t.Releasing || t.Killing):
 		return lane{laneEnd, disk}
-	case u.Kind != volume.VolumeUnit:
+	case u.Kind == volume.TaskUnit:
 		return lane{laneTask, disk}
+	case u.Kind == volume.AttachmentUnit:
+		return lane{laneMount, disk}
 	case known && v.Phase == volume.Destroying:
 		return lane{laneRemove, disk}
 	}
