@@ -22,6 +22,14 @@ func allocated(s *State) (set resource.Set) {
 	return set
 }
 
+// names is what the volumes are called.
+func names(s *State) (all []string) {
+	for v := range s.Volumes(Name{}) {
+		all = append(all, v.Name.String())
+	}
+	return all
+}
+
 // texts prints resources in order.
 func texts(list []resource.Resource) (all []string) {
 	for _, r := range list {
@@ -55,10 +63,14 @@ func TestWhatIsOfferableIsWhatTheAllocatorOfMesosWouldOffer(t *testing.T) {
 				r = shared(r)
 			}
 			ref := Name{role, r.Disk.Persistence.ID}.String()
+			use := ref // mostly of a volume that there is
+			if all := names(s); len(all) > 0 && rapid.IntRange(0, 9).Draw(rt, "any") > 0 {
+				use = rapid.SampledFrom(all).Draw(rt, "volume")
+			}
 			op := rapid.SampledFrom([]Operation{
 				create(r), create(r), Destroy{Ref: ref}, reserve(mib(7, role)), Unreserve{Resources: []resource.Resource{mib(5, role)}},
-				Attach{Task: fmt.Sprint("t", n%4), Sandbox: fmt.Sprint("/s/t", n%4), Use: Use{Volume: ref}, Via: ByPath},
-				Attach{Task: fmt.Sprint("t", n%3), Sandbox: fmt.Sprint("/s/t", n%3), Use: Use{Volume: ref, Path: "again"}, Via: ByPath},
+				Attach{Task: fmt.Sprint("t", n%4), Sandbox: fmt.Sprint("/s/t", n%4), Use: Use{Volume: use}, Via: ByPath},
+				Attach{Task: fmt.Sprint("t", n%3), Sandbox: fmt.Sprint("/s/t", n%3), Use: Use{Volume: use, Path: "again"}, Via: ByPath},
 			}).Draw(rt, "operation")
 			out, err := Apply(s, env, op)
 			if err == nil {
@@ -68,6 +80,7 @@ func TestWhatIsOfferableIsWhatTheAllocatorOfMesosWouldOffer(t *testing.T) {
 		checkView(rt, s)
 		held = max(held, s.CountAttachments())
 	})
+	t.Logf("up to %d attachments", held)
 	if held < 3 && !testing.Short() { // which tries too little
 		t.Errorf("there were never more than %d attachments", held)
 	}
